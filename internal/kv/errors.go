@@ -1,0 +1,23 @@
+package kv
+
+import "errors"
+
+// Errors of opening a store: the file is left exactly as it was.
+var (
+	// ErrDamaged: the content cannot be what dockstack wrote.
+	ErrDamaged = errors.New("store is damaged")
+	// ErrNewer: a newer dockstack wrote it, in a format unknown here.
+	ErrNewer = errors.New("store was written by a newer version")
+	// ErrReadOnly: the file or its file system does not allow writing.
+	ErrReadOnly = errors.New("store is read-only")
+	// ErrLocked: another process has it open.
+	ErrLocked = errors.New("store is in use by another process")
+)
+
+// Errors of using one.
+var (
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("store is closed")
+	// ErrNoSpace: the disk is full; nothing was written.
+	ErrNoSpace = errors.New("no space left for the store")
+)
