@@ -1,0 +1,37 @@
+// Package fabric keeps the host's bridge, ports and flows as they should be:
+// it holds the wanted state of networks and endpoints, compares it with what
+// is there, and applies the difference.
+package fabric
+
+import (
+	"net"
+	"net/netip"
+)
+
+// Network is one overlay as this host takes part in it.
+type Network struct {
+	// ID is the engine's id of the network.
+	ID string
+	// VNI tells the networks apart on the bridge and on the wire, 1 to 2^24-1.
+	VNI uint32
+	// MTU is that of every interface of the network, in bytes.
+	MTU int
+	// Gateways are the addresses that the host itself has in the network, with
+	// the network's mask, at most one a family. DNS listens there.
+	Gateways []netip.Prefix
+	// VIPs are addresses that any endpoint of the network may use beside its
+	// own, with its own MAC or a VRRP virtual one.
+	VIPs []netip.Addr
+}
+
+// Endpoint is one container's interface in a network.
+type Endpoint struct {
+	// ID is the engine's id of the endpoint.
+	ID string
+	// Network is the engine's id of its network.
+	Network string
+	// MAC is its hardware address.
+	MAC net.HardwareAddr
+	// Addrs are its addresses, at most one a family.
+	Addrs []netip.Addr
+}
