@@ -20,4 +20,10 @@ var (
 	ErrClosed = errors.New("store is closed")
 	// ErrNoSpace: the disk is full; nothing was written.
 	ErrNoSpace = errors.New("no space left for the store")
+	// ErrNotStorable: an op is not one that every store takes (see CheckOps);
+	// nothing was written.
+	ErrNotStorable = errors.New("not storable")
+	// ErrFailed: a write failed in a way that leaves open what is on the disk.
+	// The store refuses to go on until it is opened again.
+	ErrFailed = errors.New("store failed")
 )

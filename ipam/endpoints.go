@@ -1,0 +1,171 @@
+package ipam
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// now is the clock in the store's precision.
+func now(cfg Config) time.Time { return cfg.Now().UTC().Truncate(time.Millisecond) }
+
+// Attach ties the leases of an endpoint's addresses to it and returns its
+// hardware address: the one the user named, now or earlier, else the one that
+// follows from the IPv4 address, else from the IPv6 one.
+func (r *Registry) Attach(ctx context.Context, ep Endpoint) (string, error) {
+	var wanted mac
+	if ep.MAC != "" {
+		var err error
+		if wanted, err = parseMAC(ep.MAC); err != nil {
+			return "", err
+		}
+	}
+	var out mac
+	err := r.change(ctx, func(t *tx) error {
+		leases, err := t.leasesOf(ep)
+		if err != nil {
+			return err
+		}
+		if wanted != (mac{}) {
+			if err := t.macFree(ep, leases, wanted); err != nil {
+				return err
+			}
+		}
+		out = hardware(leases, wanted)
+		for _, l := range leases {
+			t.change(l, func(c *lease) {
+				c.endpoint, c.unsure = ep.ID, false
+				c.setMAC(out, wanted)
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return out.String(), nil
+}
+
+// setMAC records the endpoint's hardware address where it does not follow
+// from the lease's own.
+func (l *lease) setMAC(m, byUser mac) {
+	if byUser != (mac{}) {
+		l.macByUser = true
+	}
+	if l.mac = m; !l.macByUser && m == macOf(l.addr) {
+		l.mac = mac{}
+	}
+}
+
+// hardware chooses an endpoint's MAC. leases are sorted, IPv4 first.
+func hardware(leases []*lease, byUser mac) mac {
+	if byUser != (mac{}) {
+		return byUser
+	}
+	for _, l := range leases {
+		if l.macByUser {
+			return l.mac
+		}
+	}
+	if leases[0].addr.Is4() {
+		return macOf(leases[0].addr)
+	}
+	return leases[0].hardware()
+}
+
+// leasesOf finds the live leases of an endpoint's addresses, IPv4 first.
+func (t *tx) leasesOf(ep Endpoint) ([]*lease, error) {
+	pools := t.r.networkPools(ep.Network)
+	if len(pools) == 0 {
+		return nil, fmt.Errorf("%w %s: no pool belongs to it, so endpoint %s has no address there; remove the network and create it again",
+			ErrUnknownNetwork, short(ep.Network), short(ep.ID))
+	}
+	leases := make([]*lease, 0, len(ep.Addrs))
+	for _, a := range ep.Addrs {
+		p := inNetwork(pools, a)
+		if p == nil {
+			return nil, fmt.Errorf("%w: %s, of endpoint %s, is in no subnet of network %s", ErrOutsidePool, a, short(ep.ID), pools[0].rec.network())
+		}
+		l := p.addrs[a]
+		if l == nil || !l.live {
+			return nil, fmt.Errorf("%w: %s in %s was not requested for endpoint %s, or was released since; start the container again", ErrNoLease, a, &p.rec, short(ep.ID))
+		}
+		leases = append(leases, l)
+	}
+	if len(leases) == 0 {
+		return nil, fmt.Errorf("%w: endpoint %s has no address in network %s", ErrNoLease, short(ep.ID), pools[0].rec.network())
+	}
+	slices.SortFunc(leases, func(a, b *lease) int { return a.addr.Compare(b.addr) })
+	return leases, nil
+}
+
+// macFree refuses a hardware address that another container of the network
+// has, or that goes with an address which one may get.
+func (t *tx) macFree(ep Endpoint, own []*lease, wanted mac) error {
+	network := own[0].pool.rec.network()
+	if wanted.ours() && !slices.ContainsFunc(own, func(l *lease) bool { return macOf(l.addr) == wanted }) {
+		return fmt.Errorf("%w: MAC address %s is one that dockstack gives out itself; choose one for endpoint %s in network %s that begins with neither %02x:%02x nor %02x",
+			ErrNotUsable, wanted, short(ep.ID), network, macPrefix4>>8, macPrefix4&0xff, macPrefix6)
+	}
+	for _, p := range t.r.networkPools(ep.Network) {
+		for _, l := range p.names {
+			if l.mac == wanted && l.name != own[0].name && l.endpoint != ep.ID && t.held(l) {
+				return fmt.Errorf("%w: MAC address %s in network %s is container %q's; choose another", ErrAddressTaken, wanted, network, l.name)
+			}
+		}
+	}
+	return nil
+}
+
+// Detach says that the endpoint is gone. Its leases stay live until they are
+// released. An unknown one is no error.
+func (r *Registry) Detach(ctx context.Context, endpointID string) error {
+	return r.change(ctx, func(t *tx) error {
+		for _, l := range slices.Clone(r.endpoints[endpointID]) {
+			t.change(l, func(c *lease) {
+				c.endpoint = ""
+				c.since = t.now.UnixMilli()
+			})
+		}
+		return nil
+	})
+}
+
+// Sweep is told at start which endpoints there still are. Their leases are
+// tied to them again; every other live lease that is older than a minute was
+// left behind by a crash and is parked.
+func (r *Registry) Sweep(ctx context.Context, attached []Endpoint) error {
+	return r.change(ctx, func(t *tx) error {
+		for _, ep := range attached {
+			pools := t.r.networkPools(ep.Network)
+			for _, a := range ep.Addrs {
+				if p := inNetwork(pools, a); p != nil && p.addrs[a] != nil {
+					t.reattach(p.addrs[a], ep.ID)
+				}
+			}
+		}
+		for _, p := range r.pools {
+			for _, l := range p.names {
+				if !l.live || l.endpoint != "" {
+					continue
+				}
+				if t.now.Sub(l.at()) > attachWithin {
+					t.park(l)
+				} else {
+					t.change(l, func(c *lease) { c.unsure = false })
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (t *tx) reattach(l *lease, endpoint string) {
+	t.change(l, func(c *lease) {
+		if !c.live {
+			c.since = t.now.UnixMilli()
+		}
+		c.live, c.unsure, c.endpoint = true, false, endpoint
+	})
+}

@@ -1,0 +1,262 @@
+package ipam
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// How long a pool that was asked for, and has no network yet, belongs to the
+// network create that asked. The engine asks for the gateway right after the
+// pool and creates the network right after that; what took longer was lost.
+const (
+	gatewayWithin = 2 * time.Second
+	createWithin  = 15 * time.Second
+)
+
+// RequestPool gives the pool of a subnet, or one from the supernet. The same
+// subnet and overlay always give the same pool, with the names that it had.
+func (r *Registry) RequestPool(ctx context.Context, req PoolRequest) (Pool, error) {
+	req, err := checkPool(req)
+	if err != nil {
+		return Pool{}, err
+	}
+	var routes []netip.Prefix
+	if !req.Subnet.IsValid() && r.cfg.HostRoutes != nil {
+		routes = r.cfg.HostRoutes()
+	}
+	var out Pool
+	err = r.change(ctx, func(t *tx) error {
+		wanted := req
+		auto := !req.Subnet.IsValid()
+		if auto {
+			if wanted.Subnet, err = t.autoSubnet(req, routes); err != nil {
+				return err
+			}
+		}
+		p, err := t.requestPool(wanted, auto)
+		if err != nil {
+			return err
+		}
+		out = p.public()
+		return nil
+	})
+	return out, err
+}
+
+// checkPool refuses requests that make no sense, and drops host bits as
+// Docker's command line does ("172.16.0.5/16" means 172.16.0.0/16).
+func checkPool(req PoolRequest) (PoolRequest, error) {
+	if len(req.Overlay) > maxOverlay {
+		return req, fmt.Errorf("%w: an overlay name of %d bytes: %d is the most", ErrNotUsable, len(req.Overlay), maxOverlay)
+	}
+	if !req.Subnet.IsValid() {
+		if req.Range.IsValid() {
+			return req, fmt.Errorf("%w: --ip-range %s without a subnet: add --subnet", ErrNotUsable, req.Range)
+		}
+		return req, nil
+	}
+	req.Subnet = req.Subnet.Masked()
+	first := req.Subnet.Addr()
+	switch {
+	case first.Is4In6():
+		return req, fmt.Errorf("%w: subnet %s: write it as an IPv4 subnet", ErrNotUsable, req.Subnet)
+	case req.Subnet.Bits() == 0 || first.IsUnspecified() || first.IsLoopback() || first.IsMulticast() || first.IsLinkLocalUnicast():
+		return req, fmt.Errorf("%w: subnet %s is not for containers: choose a private one, such as 172.16.0.0/16 or fd00:1::/64", ErrNotUsable, req.Subnet)
+	}
+	if !req.Range.IsValid() {
+		req.Range = req.Subnet
+	}
+	req.Range = req.Range.Masked()
+	if req.Range.Bits() < req.Subnet.Bits() || !req.Subnet.Contains(req.Range.Addr()) {
+		return req, fmt.Errorf("%w: --ip-range %s does not lie within --subnet %s", ErrOutsidePool, req.Range, req.Subnet)
+	}
+	return req, nil
+}
+
+// requestPool marks the subnet's pool as in use.
+func (t *tx) requestPool(req PoolRequest, auto bool) (*pool, error) {
+	id := PoolID(req.Subnet, req.Overlay)
+	p := t.r.pools[id]
+	if p != nil {
+		if err := t.available(p); err != nil {
+			return nil, err
+		}
+	}
+	if other := t.overlapping(req.Subnet, req.Overlay, id); other != nil {
+		return nil, fmt.Errorf("%w: %s shares addresses with %s of %s; choose another --subnet%s",
+			ErrOverlap, req.Subnet, other.rec.Subnet, other.user(), overlayHint(req.Overlay))
+	}
+	if p == nil {
+		p = newPool(id)
+		t.addPool(p)
+	}
+	t.setPool(p, func(rec *poolRecord) {
+		rec.free()
+		rec.Subnet, rec.Overlay, rec.Auto = req.Subnet, req.Overlay, auto
+		rec.Range = req.Range
+		if !rec.Range.IsValid() {
+			rec.Range = req.Subnet
+		}
+		rec.Requested, rec.RequestedAt = true, t.now
+	})
+	return p, nil
+}
+
+// available tells why the pool can't be asked for again, if so.
+func (t *tx) available(p *pool) error {
+	rec := &p.rec
+	if rec.Network != "" {
+		return fmt.Errorf("%w: %s is the subnet of network %s; choose another --subnet, or remove that network",
+			ErrPoolInUse, rec.Subnet, rec.network())
+	}
+	if !rec.Requested {
+		return nil
+	}
+	within := gatewayWithin
+	if rec.Gateway.IsValid() || len(rec.Aux) > 0 {
+		within = createWithin
+	}
+	if age := t.now.Sub(rec.RequestedAt); age >= 0 && age < within {
+		return fmt.Errorf("%w: another network is being created on %s since %s; choose another --subnet, or try again in %s if that one failed",
+			ErrPoolInUse, rec.Subnet, cmp.Or(age.Round(time.Millisecond), time.Millisecond), (within-age).Round(time.Second)+time.Second)
+	}
+	return nil
+}
+
+// inUse tells whether others must keep off the pool's addresses.
+func (t *tx) inUse(p *pool) bool {
+	if p.rec.Network != "" {
+		return true
+	}
+	return p.rec.Requested && t.now.Sub(p.rec.RequestedAt) < bindWithin
+}
+
+// overlapping finds a pool in use, other than id, that shares addresses with
+// subnet in the same overlay.
+func (t *tx) overlapping(subnet netip.Prefix, overlay, id string) *pool {
+	for _, p := range t.r.pools {
+		if p.id != id && p.rec.Overlay == overlay && p.rec.Subnet.Overlaps(subnet) && t.inUse(p) {
+			return p
+		}
+	}
+	return nil
+}
+
+// user names who uses the pool.
+func (p *pool) user() string {
+	if p.rec.Network != "" {
+		return "network " + p.rec.network()
+	}
+	return "a network that is being created"
+}
+
+func overlayHint(overlay string) string {
+	if overlay != "" {
+		return ""
+	}
+	return ", or name an overlay of its own for it"
+}
+
+// free forgets what belonged to the network that had the pool.
+func (r *poolRecord) free() {
+	if r.Gateway.IsValid() {
+		r.LastGateway = r.Gateway
+	}
+	r.Gateway, r.Aux, r.Exclude = netip.Addr{}, nil, nil
+	r.Network, r.Requested = "", false
+}
+
+// ReleasePool marks a pool as unused. Its names keep their addresses.
+func (r *Registry) ReleasePool(ctx context.Context, id string) error {
+	return r.change(ctx, func(t *tx) error {
+		p, err := t.pool(id)
+		if err != nil {
+			return err
+		}
+		t.releasePool(p)
+		return nil
+	})
+}
+
+func (t *tx) releasePool(p *pool) {
+	t.setPool(p, (*poolRecord).free)
+	// The engine removes no network that has containers: what is live still
+	// was left behind.
+	for _, l := range p.names {
+		if l.live {
+			t.park(l)
+		}
+	}
+}
+
+// Bind says that a network uses the pools from now on. exclude are addresses
+// that no container gets, because they move between containers.
+func (r *Registry) Bind(ctx context.Context, networkID string, pools []string, exclude []netip.Addr) error {
+	if networkID == "" {
+		return fmt.Errorf("%w: it has no id", ErrUnknownNetwork)
+	}
+	return r.change(ctx, func(t *tx) error {
+		bound := make([]*pool, 0, len(pools))
+		for _, id := range pools {
+			p, err := t.pool(id)
+			if err != nil {
+				return err
+			}
+			if p.rec.Network != "" && p.rec.Network != networkID {
+				return fmt.Errorf("%w: %s is the subnet of network %s", ErrPoolInUse, p.rec.Subnet, p.rec.network())
+			}
+			bound = append(bound, p)
+		}
+		for _, a := range exclude {
+			p := inNetwork(bound, a)
+			if p == nil {
+				return fmt.Errorf("%w: %s, a virtual address, lies in no subnet of the network; choose one that does", ErrOutsidePool, a)
+			}
+			if a == p.rec.Gateway {
+				return fmt.Errorf("%w: %s, a virtual address, is the gateway of %s; choose another for one of the two (--gateway)", ErrAddressTaken, a, &p.rec)
+			}
+		}
+		for _, p := range bound {
+			t.setPool(p, func(rec *poolRecord) {
+				rec.Network, rec.Requested = networkID, true
+				rec.Exclude = nil
+				for _, a := range exclude {
+					if rec.Subnet.Contains(a) {
+						rec.Exclude = append(rec.Exclude, a)
+					}
+				}
+			})
+		}
+		return nil
+	})
+}
+
+// Unbind says that the network is gone. An unknown one is no error.
+func (r *Registry) Unbind(ctx context.Context, networkID string) error {
+	return r.change(ctx, func(t *tx) error {
+		for _, p := range t.r.networkPools(networkID) {
+			t.releasePool(p)
+		}
+		return nil
+	})
+}
+
+// SetNetworkName remembers what the network is called, for people and DNS.
+func (r *Registry) SetNetworkName(ctx context.Context, networkID, name string) error {
+	return r.change(ctx, func(t *tx) error {
+		pools := t.r.networkPools(networkID)
+		if len(pools) == 0 {
+			return fmt.Errorf("%w %s: no pool belongs to it", ErrUnknownNetwork, short(networkID))
+		}
+		for _, p := range pools {
+			t.setPool(p, func(rec *poolRecord) { rec.NetworkName = name })
+		}
+		return nil
+	})
+}
+
+func (t *tx) warn(msg string, attrs ...slog.Attr) { t.note(slog.LevelWarn, msg, attrs...) }

@@ -1,0 +1,91 @@
+package ipam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/dockstack/dockstack/internal/kv"
+)
+
+// LeaseFilter picks leases; an empty field takes all.
+type LeaseFilter struct {
+	Pool, Name, Network string
+	State               State
+}
+
+// Leases lists leases by pool and address.
+func (r *Registry) Leases(ctx context.Context, want LeaseFilter) ([]Lease, error) {
+	var out []Lease
+	err := r.read(ctx, func(t *tx) {
+		for _, p := range t.r.pools {
+			if want.Pool != "" && want.Pool != p.id || want.Network != "" && want.Network != p.rec.Network {
+				continue
+			}
+			for _, l := range p.names {
+				if want.Name == "" || want.Name == l.name {
+					out = append(out, l.public())
+				}
+			}
+		}
+	})
+	if want.State != "" {
+		out = slices.DeleteFunc(out, func(l Lease) bool { return l.State != want.State })
+	}
+	slices.SortFunc(out, func(a, b Lease) int {
+		if c := strings.Compare(a.Pool, b.Pool); c != 0 {
+			return c
+		}
+		return a.Addr.Compare(b.Addr)
+	})
+	return out, err
+}
+
+// Lookup is the lease of addr, live or parked.
+func (r *Registry) Lookup(ctx context.Context, pool string, addr netip.Addr) (Lease, error) {
+	var out Lease
+	var failed error
+	err := r.read(ctx, func(t *tx) {
+		p, err := t.pool(pool)
+		if err != nil {
+			failed = err
+			return
+		}
+		if l := p.addrs[addr]; l != nil {
+			out = l.public()
+			return
+		}
+		failed = fmt.Errorf("%w: nobody holds %s in %s", ErrNoLease, addr, &p.rec)
+	})
+	if err != nil {
+		return Lease{}, err
+	}
+	return out, failed
+}
+
+// Pools lists all pools by id, used or not. It does not wait.
+func (r *Registry) Pools() []Pool {
+	pools := r.snap.Load().pools
+	out := make([]Pool, 0, len(pools))
+	for _, p := range pools {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b Pool) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Pool is the pool with that id. It does not wait.
+func (r *Registry) Pool(id string) (Pool, bool) {
+	p, ok := r.snap.Load().pools[id]
+	return p, ok
+}
+
+// PoolFor is the pool of a subnet in an overlay. It does not wait.
+func (r *Registry) PoolFor(subnet netip.Prefix, overlay string) (Pool, bool) {
+	return r.Pool(PoolID(subnet.Masked(), overlay))
+}
+
+func isNewer(err error) bool { return errors.Is(err, kv.ErrNewer) }

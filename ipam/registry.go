@@ -1,0 +1,172 @@
+package ipam
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dockstack/dockstack/internal/kv"
+)
+
+const (
+	// attachWithin is how long an address that was asked for may stay without
+	// an endpoint before it counts as left behind. The engine creates the
+	// endpoint right after it got the addresses; a retry takes it 15 s at most.
+	attachWithin = time.Minute
+	// bindWithin is the same for a pool without a network.
+	bindWithin = time.Minute
+	// maxName is the longest container name that is taken, in bytes.
+	maxName = 2048
+)
+
+// Config is what a Registry needs to know of its surroundings.
+type Config struct {
+	// Supernet4 and Supernet6 are where pools without a subnet come from, in
+	// blocks of AutoBits4 (24) and AutoBits6 (64) bits.
+	Supernet4, Supernet6 netip.Prefix
+	AutoBits4, AutoBits6 int
+	// HostRoutes are the subnets that the host reaches already; may be nil.
+	HostRoutes func() []netip.Prefix
+	// Alive tells whether the endpoint's link still sits in a container. It is
+	// called while others wait, so it answers from memory or the kernel. nil:
+	// nobody knows.
+	Alive func(endpointID string) bool
+	// Label turns a container's name into a DNS label; nil leaves it as it is.
+	Label func(name string) string
+	// Now is the clock, time.Now if nil.
+	Now func() time.Time
+	// Log takes warnings about names that lose an address.
+	Log *slog.Logger
+}
+
+// Registry decides who has which address. Its methods are safe for concurrent
+// use, and what they report as done is in the store.
+//
+// All decisions are made by one caller at a time, on behalf of everybody who
+// waits (see run): in memory first, then written to the store in one commit,
+// and only then answered. A commit that fails undoes them all.
+type Registry struct {
+	cfg   Config
+	store kv.Store
+	snap  atomic.Pointer[Snapshot]
+
+	// mu guards queue and leading.
+	mu      sync.Mutex
+	queue   []*call
+	leading bool
+
+	// What follows belongs to the leader.
+
+	pools map[string]*pool
+	// endpoints are the leases attached to each endpoint.
+	endpoints map[string][]*lease
+	// unsure are the keys of commits that failed: a store may have applied
+	// one and lost the answer. The next commit writes them again.
+	unsure map[string]struct{}
+}
+
+// Open reads what the store has. It fails, and leaves the store alone, where
+// a record is not one that this version writes.
+func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
+	if cfg.AutoBits4 == 0 {
+		cfg.AutoBits4 = 24
+	}
+	if cfg.AutoBits6 == 0 {
+		cfg.AutoBits6 = 64
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Label == nil {
+		cfg.Label = func(name string) string { return name }
+	}
+	r := &Registry{
+		cfg: cfg, store: store,
+		pools:     map[string]*pool{},
+		endpoints: map[string][]*lease{},
+		unsure:    map[string]struct{}{},
+	}
+	if err := r.load(ctx); err != nil {
+		return nil, err
+	}
+	r.snap.Store(r.firstSnapshot())
+	return r, nil
+}
+
+func (r *Registry) load(ctx context.Context) error {
+	err := r.store.Load(ctx, poolPrefix, func(key string, value []byte) error {
+		id := key[len(poolPrefix):]
+		rec, err := decodePool(id, value)
+		if err != nil {
+			return badRecord(key, err)
+		}
+		p := newPool(id)
+		p.rec = rec
+		r.pools[id] = p
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read pools: %w", err)
+	}
+	var p *pool
+	err = r.store.Load(ctx, leasePrefix, func(key string, value []byte) error {
+		id, name, ok := splitLeaseKey(key)
+		if !ok {
+			return badRecord(key, errRecord)
+		}
+		if p == nil || p.id != id {
+			p = r.pools[id]
+		}
+		return r.loadLease(p, key, name, value)
+	})
+	if err != nil {
+		return fmt.Errorf("read leases: %w", err)
+	}
+	return nil
+}
+
+func (r *Registry) loadLease(p *pool, key, name string, value []byte) error {
+	if p == nil {
+		return badRecord(key, fmt.Errorf("%w: its pool is missing", errRecord))
+	}
+	l := &lease{pool: p, name: string([]byte(name))}
+	if err := decodeLease(l, value); err != nil {
+		return badRecord(key, err)
+	}
+	if !p.rec.Subnet.Contains(l.addr) {
+		return badRecord(key, fmt.Errorf("%w: %s lies outside", errRecord, l.addr))
+	}
+	if other := p.addrs[l.addr]; other != nil {
+		return badRecord(key, fmt.Errorf("%w: %s is %s's too", errRecord, l.addr, other.name))
+	}
+	l.unsure = l.live
+	r.apply(p, l.name, l)
+	if !l.fixed && p.rec.Range.Contains(l.addr) && (!p.cursor.IsValid() || p.cursor.Less(l.addr)) {
+		p.cursor = l.addr
+	}
+	return nil
+}
+
+// badRecord says which record is wrong. What is newer stays newer; the rest is
+// damage, whatever decoding called it.
+func badRecord(key string, err error) error {
+	if isNewer(err) {
+		return fmt.Errorf("record %q: %w; install that version again, or a newer one", key, err)
+	}
+	return fmt.Errorf("%w: record %q: %w; put a backup of the store in its place, or move it away to start without names", kv.ErrDamaged, key, err)
+}
+
+// checkName refuses names that can't be a key.
+func checkName(name string) error {
+	if len(name) > maxName {
+		return fmt.Errorf("%w: a container name of %d bytes (%.32s…): %d is the most; choose a shorter --name", ErrNotUsable, len(name), name, maxName)
+	}
+	return nil
+}

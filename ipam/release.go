@@ -1,0 +1,30 @@
+package ipam
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+)
+
+// ReleaseAddress parks the lease of addr, or gives up the gateway's or an
+// auxiliary address. It is no error when nobody has it: calls come twice.
+func (r *Registry) ReleaseAddress(ctx context.Context, pool string, addr netip.Addr) error {
+	return r.change(ctx, func(t *tx) error {
+		p, err := t.pool(pool)
+		if err != nil {
+			return err
+		}
+		t.setPool(p, func(rec *poolRecord) {
+			if addr == rec.Gateway {
+				rec.Gateway = netip.Addr{}
+			}
+			if slices.Contains(rec.Aux, addr) {
+				rec.Aux = slices.DeleteFunc(slices.Clone(rec.Aux), func(a netip.Addr) bool { return a == addr })
+			}
+		})
+		if l := p.addrs[addr]; l != nil && l.live {
+			t.park(l)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,142 @@
+package ipam
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+)
+
+// Rename says that a running container has another name now: its live
+// addresses go with it. An address that was parked for the new name is parked
+// under the old one, so nothing is lost.
+func (r *Registry) Rename(ctx context.Context, from, to string) error {
+	if err := checkName(to); err != nil {
+		return err
+	}
+	if from == "" || to == "" || from == to {
+		return fmt.Errorf("%w: renaming %q to %q", ErrNoName, from, to)
+	}
+	return r.change(ctx, func(t *tx) error {
+		for _, p := range t.r.pools {
+			t.rename(p, from, to)
+		}
+		return nil
+	})
+}
+
+func (t *tx) rename(p *pool, from, to string) {
+	l := p.renamed(from)
+	if l == nil {
+		return
+	}
+	there := p.names[to]
+	if there != nil && t.held(there) {
+		t.warn("a renamed container's address stays under its old name: the new one has a running container",
+			slog.String("network", p.rec.network()), slog.String("name", from), slog.String("addr", l.addr.String()), slog.String("to", to))
+		return
+	}
+	vacant := l.name == from
+	t.drop(l)
+	if there != nil {
+		t.drop(there)
+	}
+	moved := *l
+	moved.name = to
+	if vacant && there != nil {
+		left := *there
+		left.name, left.live, left.endpoint, left.unsure = from, false, "", false
+		t.put(&left)
+	}
+	t.put(&moved)
+}
+
+// renamed is the live lease of the container that used to be called from: the
+// one set apart when a new container came under that name, else the name's.
+func (p *pool) renamed(from string) *lease {
+	var oldest *lease
+	for name, l := range p.names {
+		if l.live && strings.HasPrefix(name, from+placeholderMark) && (oldest == nil || l.since < oldest.since) {
+			oldest = l
+		}
+	}
+	if oldest != nil {
+		return oldest
+	}
+	if l := p.names[from]; l != nil && l.live {
+		return l
+	}
+	return nil
+}
+
+// Reserve keeps addr for the name by an operator's word; an invalid addr
+// keeps the one that the name has, or a new one.
+func (r *Registry) Reserve(ctx context.Context, pool, name string, addr netip.Addr) (netip.Prefix, error) {
+	if err := checkName(name); err != nil {
+		return netip.Prefix{}, err
+	}
+	if name == "" {
+		return netip.Prefix{}, fmt.Errorf("%w: say for whom to reserve", ErrNoName)
+	}
+	var out netip.Prefix
+	err := r.change(ctx, func(t *tx) error {
+		p, err := t.pool(pool)
+		if err != nil {
+			return err
+		}
+		l, err := t.reserve(p, name, addr)
+		if err != nil {
+			return err
+		}
+		t.change(l, func(c *lease) { c.reserved = true })
+		out = p.prefix(l.addr)
+		return nil
+	})
+	return out, err
+}
+
+// reserve finds or makes the lease to reserve.
+func (t *tx) reserve(p *pool, name string, addr netip.Addr) (*lease, error) {
+	own := p.names[name]
+	if own != nil && (!addr.IsValid() || own.addr == addr) {
+		return own, nil
+	}
+	if own != nil && t.held(own) {
+		return nil, fmt.Errorf("%w: container %q runs in %s with %s; stop it before you reserve %s for it", ErrAddressTaken, name, &p.rec, own.addr, addr)
+	}
+	if !addr.IsValid() {
+		var err error
+		if addr, err = t.allocate(p, name); err != nil {
+			return nil, err
+		}
+	} else if err := t.usable(p, addr); err != nil {
+		return nil, err
+	}
+	if holder := p.addrs[addr]; holder != nil {
+		if err := t.takeFrom(holder, name); err != nil {
+			return nil, err
+		}
+	}
+	l := &lease{pool: p, name: name, addr: addr, since: t.now.UnixMilli()}
+	if own != nil && own.macByUser {
+		l.mac, l.macByUser = own.mac, true
+	}
+	t.put(l)
+	return l, nil
+}
+
+// Unreserve takes Reserve back. The name keeps the address as any other does.
+// A name without a reservation is no error.
+func (r *Registry) Unreserve(ctx context.Context, pool, name string) error {
+	return r.change(ctx, func(t *tx) error {
+		p, err := t.pool(pool)
+		if err != nil {
+			return err
+		}
+		if l := p.names[name]; l != nil {
+			t.change(l, func(c *lease) { c.reserved = false })
+		}
+		return nil
+	})
+}

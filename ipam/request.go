@@ -1,0 +1,165 @@
+package ipam
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+)
+
+// placeholderMark stands between a name and the beginning of an endpoint's id
+// in the names that we make up. Docker allows it in no container's name.
+const placeholderMark = "~"
+
+// RequestAddress gives a name its address: the one it had, or the one that
+// the user fixed, or one that no name holds.
+func (r *Registry) RequestAddress(ctx context.Context, req AddressRequest) (netip.Prefix, error) {
+	if err := checkName(req.Name); err != nil {
+		return netip.Prefix{}, err
+	}
+	var out netip.Prefix
+	err := r.change(ctx, func(t *tx) error {
+		p, err := t.pool(req.Pool)
+		if err != nil {
+			return err
+		}
+		var l *lease
+		switch {
+		case req.Addr.IsValid():
+			l, err = t.fixed(p, req.Name, req.Addr)
+		case req.Name == "":
+			return fmt.Errorf("%w: the engine did not say which container wants an address in %s; that takes Docker Engine 29.0.3 or newer. Upgrade it, or give the container an address with --ip",
+				ErrNoName, &p.rec)
+		default:
+			l, err = t.dynamic(p, req.Name)
+		}
+		if err != nil {
+			return err
+		}
+		out = p.prefix(l.addr)
+		return nil
+	})
+	return out, err
+}
+
+// hold says that a container of l's name asked for l and gets it.
+func (t *tx) hold(l *lease, fixed bool) *lease {
+	return t.change(l, func(c *lease) {
+		c.live, c.fixed = true, fixed
+		c.endpoint, c.unsure = "", false
+		c.since = t.now.UnixMilli()
+	})
+}
+
+// dynamic gives the name the lease that it has, or a new one.
+func (t *tx) dynamic(p *pool, name string) (*lease, error) {
+	old := p.names[name]
+	if old != nil && t.renamedAway(old) {
+		t.setApart(old)
+		old = nil
+	}
+	if old != nil {
+		why := p.rec.setAside(old.addr)
+		if why == "" {
+			return t.hold(old, false), nil
+		}
+		t.drop(old)
+		t.warn("a name loses its address because the network has another use for it",
+			slog.String("network", p.rec.network()), slog.String("name", name), slog.String("addr", old.addr.String()), slog.String("use", why))
+	}
+	addr, err := t.allocate(p, name)
+	if err != nil {
+		return nil, err
+	}
+	return t.hold(&lease{pool: p, name: name, addr: addr, reserved: old != nil && old.reserved}, false), nil
+}
+
+// fixed gives the name the address that the user named.
+func (t *tx) fixed(p *pool, name string, addr netip.Addr) (*lease, error) {
+	if err := t.usable(p, addr); err != nil {
+		return nil, err
+	}
+	holder := p.addrs[addr]
+	if name == "" {
+		// An engine that sends no name: whoever had the address has it again.
+		name = "unnamed:" + addr.String()
+		if holder != nil && !t.held(holder) {
+			name = holder.name
+		}
+	}
+	own := p.names[name]
+	if own != nil && t.renamedAway(own) {
+		t.setApart(own)
+		own, holder = nil, p.addrs[addr]
+	}
+	if holder != nil && holder != own {
+		if err := t.takeFrom(holder, name); err != nil {
+			return nil, err
+		}
+	}
+	if own == nil {
+		return t.hold(&lease{pool: p, name: name, addr: addr}, true), nil
+	}
+	if own.addr != addr {
+		own = t.change(own, func(c *lease) {
+			c.addr = addr
+			if !c.macByUser {
+				c.mac = mac{}
+			}
+		})
+	}
+	return t.hold(own, true), nil
+}
+
+// usable refuses addresses that no container may have.
+func (t *tx) usable(p *pool, addr netip.Addr) error {
+	if !p.rec.Subnet.Contains(addr) {
+		return fmt.Errorf("%w: %s is not in %s; choose one of %s", ErrOutsidePool, addr, &p.rec, p.rec.Subnet)
+	}
+	why := p.rec.setAside(addr)
+	if why == "" {
+		return nil
+	}
+	kind := ErrAddressTaken
+	if notHost(p.rec.Subnet, addr) != "" {
+		kind = ErrNotUsable
+	}
+	return fmt.Errorf("%w: %s in %s is %s; choose another", kind, addr, &p.rec, why)
+}
+
+// takeFrom makes holder give up its address for name, where it may.
+func (t *tx) takeFrom(holder *lease, name string) error {
+	rec := &holder.pool.rec
+	if t.held(holder) {
+		return fmt.Errorf("%w: %s in %s is held by container %q, which runs; stop that one, or choose another address for %q",
+			ErrAddressTaken, holder.addr, rec, holder.name, name)
+	}
+	if holder.reserved {
+		return fmt.Errorf("%w: %s in %s is reserved for %q; choose another address for %q, or take the reservation back",
+			ErrAddressTaken, holder.addr, rec, holder.name, name)
+	}
+	t.drop(holder)
+	t.warn("a parked name loses its address to one that asks for it by number; its next start gets another",
+		slog.String("network", rec.network()), slog.String("name", holder.name), slog.String("addr", holder.addr.String()), slog.String("to", name))
+	return nil
+}
+
+// renamedAway tells whether the lease belongs to a container that runs on
+// under another name. Names are unique on an engine, so when one that has an
+// address asks for it again while its endpoint still sits in a container,
+// that container was renamed and this is a new one under its old name.
+func (t *tx) renamedAway(l *lease) bool {
+	return l.live && l.endpoint != "" && t.r.cfg.Alive != nil && t.r.cfg.Alive(l.endpoint)
+}
+
+// setApart leaves the lease to the running endpoint, under a name made up
+// until Rename tells the real one.
+func (t *tx) setApart(l *lease) {
+	t.drop(l)
+	c := *l
+	c.name = l.name + placeholderMark + short(l.endpoint)
+	c.reserved = false
+	t.put(&c)
+	t.warn("a container that was renamed while it runs keeps its address; the new one under its old name gets another",
+		slog.String("network", l.pool.rec.network()), slog.String("name", l.name), slog.String("addr", l.addr.String()), slog.String("endpoint", short(l.endpoint)))
+}

@@ -1,0 +1,211 @@
+package ipam
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Host is one address of one live container.
+type Host struct {
+	// Name is the container's name, in its own case.
+	Name string
+	// Network is the name of the network, "" while it is not known; Overlay
+	// that of the overlay where the user gave one.
+	Network, Overlay string
+	// Addr is the address, and Pool the subnet that it lies in.
+	Addr netip.Addr
+	Pool netip.Prefix
+}
+
+// Snapshot is an immutable picture of the names of live containers. Its
+// methods are safe for concurrent use and never wait.
+type Snapshot struct {
+	serial uint32
+	pools  map[string]Pool
+	// networks are the names of networks and overlays, in lower case.
+	networks map[string]struct{}
+	names    cow[string, []*lease]
+	// labels has only names whose label differs from the name itself.
+	labels cow[string, []*lease]
+	addrs  cow[netip.Addr, []*lease]
+}
+
+// Names is the picture after the last commit.
+func (r *Registry) Names() *Snapshot { return r.snap.Load() }
+
+// Serial grows with every change, and across restarts.
+func (s *Snapshot) Serial() uint32 { return s.serial }
+
+// ByName returns every address of the container, compared without regard to
+// case.
+func (s *Snapshot) ByName(name string) []Host { return s.hosts(s.names.get(strings.ToLower(name))) }
+
+// ByLabel is ByName for the label that Config.Label made of a name.
+func (s *Snapshot) ByLabel(label string) []Host {
+	return s.hosts(s.labels.get(strings.ToLower(label)))
+}
+
+// ByAddr returns who holds addr.
+func (s *Snapshot) ByAddr(addr netip.Addr) (Host, bool) {
+	found := s.addrs.get(addr)
+	if len(found) == 0 {
+		return Host{}, false
+	}
+	return s.host(found[0]), true
+}
+
+// HasNetwork tells whether network is the name of a network or overlay that
+// is in use, compared without regard to case.
+func (s *Snapshot) HasNetwork(network string) bool {
+	_, ok := s.networks[strings.ToLower(network)]
+	return ok
+}
+
+func (s *Snapshot) hosts(leases []*lease) []Host {
+	if len(leases) == 0 {
+		return nil
+	}
+	out := make([]Host, len(leases))
+	for i, l := range leases {
+		out[i] = s.host(l)
+	}
+	return out
+}
+
+func (s *Snapshot) host(l *lease) Host {
+	p := s.pools[l.pool.id]
+	return Host{Name: l.name, Network: p.NetworkName, Overlay: p.Overlay, Addr: l.addr, Pool: p.Subnet}
+}
+
+// edit is a Snapshot being made.
+type edit struct {
+	label  func(string) string
+	names  *cowEdit[string, []*lease]
+	labels *cowEdit[string, []*lease]
+	addrs  *cowEdit[netip.Addr, []*lease]
+}
+
+func (r *Registry) edit(s *Snapshot) *edit {
+	return &edit{label: r.cfg.Label, names: s.names.edit(), labels: s.labels.edit(), addrs: s.addrs.edit()}
+}
+
+// keys are where a lease is found; label is "" where it adds nothing.
+func (e *edit) keys(l *lease) (name, label string) {
+	name = strings.ToLower(l.name)
+	if label = strings.ToLower(e.label(l.name)); label == name {
+		label = ""
+	}
+	return name, label
+}
+
+func shown(l *lease) bool { return l != nil && l.live && !l.placeholder() }
+
+func (e *edit) add(l *lease) {
+	if !shown(l) {
+		return
+	}
+	name, label := e.keys(l)
+	add(e.names, name, l)
+	add(e.addrs, l.addr, l)
+	if label != "" {
+		add(e.labels, label, l)
+	}
+}
+
+func (e *edit) remove(l *lease) {
+	if !shown(l) {
+		return
+	}
+	name, label := e.keys(l)
+	remove(e.names, name, l)
+	remove(e.addrs, l.addr, l)
+	if label != "" {
+		remove(e.labels, label, l)
+	}
+}
+
+// add and remove make new slices: older snapshots have the old ones.
+func add[K comparable](e *cowEdit[K, []*lease], k K, l *lease) {
+	old := e.get(k)
+	e.set(k, append(old[:len(old):len(old)], l))
+}
+
+func remove[K comparable](e *cowEdit[K, []*lease], k K, l *lease) {
+	var keep []*lease
+	for _, o := range e.get(k) {
+		if o != l {
+			keep = append(keep, o)
+		}
+	}
+	if keep == nil {
+		e.delete(k)
+		return
+	}
+	e.set(k, keep)
+}
+
+func (e *edit) into(s *Snapshot) {
+	s.names, s.labels, s.addrs = e.names.done(), e.labels.done(), e.addrs.done()
+}
+
+// firstSnapshot is the picture of what was loaded. Its serial is the time, so
+// that it is beyond what was counted before the restart.
+func (r *Registry) firstSnapshot() *Snapshot {
+	s := &Snapshot{serial: uint32(r.cfg.Now().Unix())} //nolint:gosec // a serial wraps, as RFC 1982 has it
+	e := r.edit(s)
+	for _, p := range r.pools {
+		for _, l := range p.names {
+			e.add(l)
+		}
+	}
+	e.into(s)
+	r.namePools(s)
+	return s
+}
+
+// after is s with what t changed.
+func (s *Snapshot) after(t *tx) *Snapshot {
+	n := &Snapshot{
+		serial: max(s.serial+1, uint32(t.now.Unix())), //nolint:gosec // see firstSnapshot
+		pools:  s.pools, networks: s.networks, names: s.names, labels: s.labels, addrs: s.addrs,
+	}
+	var e *edit
+	pools := false
+	for _, u := range t.undo {
+		if u.created || u.oldRec != nil {
+			pools = true
+			continue
+		}
+		if !shown(u.old) && !shown(u.new) {
+			continue
+		}
+		if e == nil {
+			e = t.r.edit(s)
+		}
+		e.remove(u.old)
+		e.add(u.new)
+	}
+	if e != nil {
+		e.into(n)
+	}
+	if pools {
+		t.r.namePools(n)
+	}
+	return n
+}
+
+func (r *Registry) namePools(s *Snapshot) {
+	s.pools = make(map[string]Pool, len(r.pools))
+	s.networks = map[string]struct{}{}
+	for id, p := range r.pools {
+		s.pools[id] = p.public()
+		if p.rec.Network == "" {
+			continue
+		}
+		for _, name := range []string{p.rec.NetworkName, p.rec.Overlay} {
+			if name != "" {
+				s.networks[strings.ToLower(name)] = struct{}{}
+			}
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package ipam
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// lease is what the registry keeps of a Lease. It is never changed once it is
+// in a pool: a change puts another in its place, so that undoing is putting
+// the old one back, and snapshots may hold on to what they have.
+type lease struct {
+	pool *pool
+	name string
+	addr netip.Addr
+	// since is when live last changed, in milliseconds since 1970.
+	since int64
+	// endpoint is the engine's id of the attached endpoint. It is not stored:
+	// after a restart the switch knows better (see Sweep).
+	endpoint string
+	// mac is zero where it follows from an IPv4 addr.
+	mac  mac
+	live bool
+	// fixed and reserved are Lease's.
+	fixed, reserved bool
+	// macByUser: mac is the user's choice, and not the endpoint's other family's.
+	macByUser bool
+	// unsure: live was read from the store, and nobody has told yet whether
+	// the container is still there.
+	unsure bool
+}
+
+func (l *lease) at() time.Time { return time.UnixMilli(l.since) }
+
+// placeholder tells whether the lease stands under a name that we made for a
+// container renamed while it ran.
+func (l *lease) placeholder() bool { return strings.Contains(l.name, placeholderMark) }
+
+func (l *lease) hardware() mac {
+	if l.mac != (mac{}) {
+		return l.mac
+	}
+	return macOf(l.addr)
+}
+
+func (l *lease) public() Lease {
+	state := StateParked
+	if l.live {
+		state = StateLive
+	}
+	return Lease{
+		Pool: l.pool.id, Name: l.name, Addr: l.addr, MAC: l.hardware().String(), State: state,
+		Fixed: l.fixed, Reserved: l.reserved, Since: l.at(),
+	}
+}
+
+// poolRecord is what is stored of a pool. Its slices are never changed in
+// place.
+type poolRecord struct {
+	Subnet      netip.Prefix `json:"subnet"`
+	Range       netip.Prefix `json:"range"`
+	Overlay     string       `json:"overlay,omitempty"`
+	Auto        bool         `json:"auto,omitempty"`
+	Gateway     netip.Addr   `json:"gateway,omitzero"`
+	LastGateway netip.Addr   `json:"last_gateway,omitzero"`
+	Aux         []netip.Addr `json:"aux,omitempty"`
+	Exclude     []netip.Addr `json:"exclude,omitempty"`
+	Network     string       `json:"network,omitempty"`
+	NetworkName string       `json:"network_name,omitempty"`
+	// Requested: the engine has asked for the pool and not released it.
+	Requested   bool      `json:"requested,omitempty"`
+	RequestedAt time.Time `json:"requested_at,omitzero"`
+}
+
+func (r *poolRecord) equal(o *poolRecord) bool {
+	return r.Subnet == o.Subnet && r.Range == o.Range && r.Overlay == o.Overlay && r.Auto == o.Auto &&
+		r.Gateway == o.Gateway && r.LastGateway == o.LastGateway &&
+		slices.Equal(r.Aux, o.Aux) && slices.Equal(r.Exclude, o.Exclude) &&
+		r.Network == o.Network && r.NetworkName == o.NetworkName &&
+		r.Requested == o.Requested && r.RequestedAt.Equal(o.RequestedAt)
+}
+
+// setAside tells why a container can't have addr, or "".
+func (r *poolRecord) setAside(addr netip.Addr) string {
+	switch {
+	case addr == r.Gateway:
+		return "the gateway's"
+	case slices.Contains(r.Aux, addr):
+		return asAux
+	case slices.Contains(r.Exclude, addr):
+		return "set aside as a virtual address"
+	}
+	return notHost(r.Subnet, addr)
+}
+
+// String names the pool as a person knows it.
+func (r *poolRecord) String() string {
+	s := r.Subnet.String()
+	if r.Overlay != "" {
+		s += " of overlay " + r.Overlay
+	}
+	if name := r.network(); name != "" {
+		return "network " + name + " (" + s + ")"
+	}
+	return "pool " + s
+}
+
+// network is the name of the pool's network, or the beginning of its id.
+func (r *poolRecord) network() string {
+	if r.NetworkName == "" {
+		return short(r.Network)
+	}
+	return r.NetworkName
+}
+
+// pool is a poolRecord in memory, with its leases.
+type pool struct {
+	id    string
+	rec   poolRecord
+	names map[string]*lease
+	addrs map[netip.Addr]*lease
+	// cursor is the address that was last handed out to a new name.
+	cursor netip.Addr
+	// noFree: a search found every address of the range held, and none was
+	// given up since.
+	noFree bool
+	// idle are parked leases that may give way, longest parked first, as they
+	// were when somebody last needed one; nil when nobody did.
+	idle []*lease
+}
+
+func newPool(id string) *pool {
+	return &pool{id: id, names: map[string]*lease{}, addrs: map[netip.Addr]*lease{}}
+}
+
+func (p *pool) public() Pool {
+	return Pool{
+		ID: p.id, Subnet: p.rec.Subnet, Range: p.rec.Range, Overlay: p.rec.Overlay, Auto: p.rec.Auto,
+		Gateway: p.rec.Gateway, Network: p.rec.Network, NetworkName: p.rec.NetworkName,
+	}
+}
+
+// prefix is addr with the pool's mask, as the engine programs it.
+func (p *pool) prefix(addr netip.Addr) netip.Prefix {
+	return netip.PrefixFrom(addr, p.rec.Subnet.Bits())
+}
+
+// notHost tells why no host may have addr in subnet, or "". Both addresses of
+// a /31 and a /127 are hosts' (RFC 3021, RFC 6164), so is the one of a /32
+// and a /128. In other IPv6 subnets the first is every router's (RFC 4291).
+func notHost(subnet netip.Prefix, addr netip.Addr) string {
+	if subnet.Bits() >= addr.BitLen()-1 {
+		return ""
+	}
+	switch {
+	case addr == subnet.Masked().Addr() && addr.Is4():
+		return "the subnet's network address"
+	case addr == subnet.Masked().Addr():
+		return "the subnet's router anycast address"
+	case addr.Is4() && addr == lastOf(subnet):
+		return "the subnet's broadcast address"
+	}
+	return ""
+}
+
+// lastOf is the highest address of prefix.
+func lastOf(prefix netip.Prefix) netip.Addr {
+	raw := prefix.Masked().Addr().AsSlice()
+	for bit := prefix.Bits(); bit < len(raw)*8; bit++ {
+		raw[bit/8] |= 1 << (7 - bit%8)
+	}
+	last, _ := netip.AddrFromSlice(raw)
+	return last
+}
+
+// short is the beginning of an engine's id, as Docker prints it.
+func short(id string) string { return id[:min(12, len(id))] }

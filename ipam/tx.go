@@ -1,0 +1,275 @@
+package ipam
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/dockstack/dockstack/internal/kv"
+)
+
+// tx is the decisions of one batch: applied to memory at once, written to the
+// store together, or undone together.
+type tx struct {
+	r   *Registry
+	now time.Time
+	// undo holds what each step replaced, oldest first.
+	undo []step
+	// written are the keys that the store must learn, each once.
+	written map[string]struct{}
+	keys    []string
+	// notes are log records that are true only once the batch is written.
+	notes []note
+}
+
+// step is one replacement: of a lease, or of a pool's record.
+type step struct {
+	pool     *pool
+	name     string
+	old, new *lease
+	// oldRec is set where the step replaced the pool's record; created where
+	// the pool itself is new.
+	oldRec  *poolRecord
+	created bool
+	key     string
+}
+
+type note struct {
+	level slog.Level
+	msg   string
+	attrs []slog.Attr
+}
+
+// mark is a point to come back to.
+type mark struct{ undo, keys, notes int }
+
+func (t *tx) mark() mark { return mark{len(t.undo), len(t.keys), len(t.notes)} }
+
+// back undoes everything since m.
+func (t *tx) back(m mark) {
+	for i := len(t.undo) - 1; i >= m.undo; i-- {
+		s := t.undo[i]
+		switch {
+		case s.created:
+			delete(t.r.pools, s.pool.id)
+		case s.oldRec != nil:
+			s.pool.rec = *s.oldRec
+		default:
+			t.r.apply(s.pool, s.name, s.old)
+		}
+		s.pool.noFree, s.pool.idle = false, nil
+	}
+	for _, k := range t.keys[m.keys:] {
+		delete(t.written, k)
+	}
+	t.undo, t.keys, t.notes = t.undo[:m.undo], t.keys[:m.keys], t.notes[:m.notes]
+}
+
+func (t *tx) write(key string) {
+	if _, ok := t.written[key]; !ok {
+		t.written[key] = struct{}{}
+		t.keys = append(t.keys, key)
+	}
+}
+
+// put gives the name a lease in its pool, in place of the one it has. Who
+// else holds the address must have been dropped before.
+func (t *tx) put(l *lease) {
+	old := l.pool.names[l.name]
+	t.replace(l.pool, l.name, old, l)
+	if old == nil || !sameStored(old, l) {
+		t.write(leaseKey(l.pool.id, l.name))
+	}
+}
+
+// drop takes the name's lease away.
+func (t *tx) drop(l *lease) {
+	t.replace(l.pool, l.name, l, nil)
+	t.write(leaseKey(l.pool.id, l.name))
+}
+
+func (t *tx) replace(p *pool, name string, old, l *lease) {
+	t.undo = append(t.undo, step{pool: p, name: name, old: old, new: l})
+	t.r.apply(p, name, l)
+}
+
+// change puts an altered copy of l in its place and returns it.
+func (t *tx) change(l *lease, alter func(*lease)) *lease {
+	c := *l
+	alter(&c)
+	if c != *l {
+		t.put(&c)
+	}
+	return &c
+}
+
+// park says that no container holds the lease any more.
+func (t *tx) park(l *lease) {
+	if l.placeholder() {
+		t.drop(l)
+		return
+	}
+	t.change(l, func(c *lease) {
+		if c.live {
+			c.since = t.now.UnixMilli()
+		}
+		c.live, c.endpoint, c.unsure = false, "", false
+	})
+}
+
+func (t *tx) addPool(p *pool) {
+	t.r.pools[p.id] = p
+	t.undo = append(t.undo, step{pool: p, created: true})
+	t.write(poolKey(p.id))
+}
+
+// setPool puts an altered copy of the pool's record in its place.
+func (t *tx) setPool(p *pool, alter func(*poolRecord)) {
+	old := p.rec
+	alter(&p.rec)
+	if p.rec.equal(&old) {
+		return
+	}
+	t.undo = append(t.undo, step{pool: p, oldRec: &old})
+	p.noFree, p.idle = false, nil
+	t.write(poolKey(p.id))
+}
+
+func (t *tx) note(level slog.Level, msg string, attrs ...slog.Attr) {
+	t.notes = append(t.notes, note{level: level, msg: msg, attrs: attrs})
+}
+
+func (t *tx) pool(id string) (*pool, error) {
+	p := t.r.pools[id]
+	if p == nil {
+		return nil, fmt.Errorf("%w %q: dockstack's store does not have it; remove the network and create it again", ErrUnknownPool, id)
+	}
+	return p, nil
+}
+
+// held tells whether a container really has the lease. A lease that was asked
+// for and not attached to an endpoint within a minute, or whose endpoint is
+// gone, was left behind: the engine does not release an IPv4 address when the
+// IPv6 one fails, and calls get lost.
+func (t *tx) held(l *lease) bool {
+	switch {
+	case !l.live:
+		return false
+	case l.endpoint != "":
+		return t.r.cfg.Alive == nil || t.r.cfg.Alive(l.endpoint)
+	default:
+		return l.unsure || t.now.Sub(l.at()) <= attachWithin
+	}
+}
+
+// ops are the writes that bring the store to what memory has. Keys of an
+// earlier batch whose fate is unknown come along.
+func (t *tx) ops() ([]kv.Op, error) {
+	ops := make([]kv.Op, 0, len(t.keys)+len(t.r.unsure))
+	for k := range t.r.unsure {
+		if _, ok := t.written[k]; !ok {
+			t.keys = append(t.keys, k)
+		}
+	}
+	for _, k := range t.keys {
+		op, err := t.r.op(k)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, op)
+	}
+	return ops, nil
+}
+
+// op is the write that brings one key to what memory has.
+func (r *Registry) op(key string) (kv.Op, error) {
+	if id, name, ok := splitLeaseKey(key); ok {
+		if p := r.pools[id]; p != nil && p.names[name] != nil {
+			return kv.Op{Key: key, Value: encodeLease(p.names[name])}, nil
+		}
+		return kv.Op{Key: key, Delete: true}, nil
+	}
+	p := r.pools[key[len(poolPrefix):]]
+	if p == nil {
+		return kv.Op{Key: key, Delete: true}, nil
+	}
+	value, err := encodePool(&p.rec)
+	return kv.Op{Key: key, Value: value}, err
+}
+
+// apply puts l, or nothing, in the place of the name's lease.
+func (r *Registry) apply(p *pool, name string, l *lease) {
+	old := p.names[name]
+	if old != nil {
+		if p.addrs[old.addr] == old {
+			delete(p.addrs, old.addr)
+		}
+		r.detached(old)
+	}
+	if l == nil {
+		delete(p.names, name)
+	} else {
+		p.names[name] = l
+		p.addrs[l.addr] = l
+		r.attached(l)
+	}
+	if old != nil && (l == nil || l.addr != old.addr) {
+		p.noFree = false
+	}
+}
+
+func (r *Registry) attached(l *lease) {
+	if l.endpoint != "" {
+		r.endpoints[l.endpoint] = append(r.endpoints[l.endpoint], l)
+	}
+}
+
+func (r *Registry) detached(l *lease) {
+	if l.endpoint == "" {
+		return
+	}
+	keep := make([]*lease, 0, 1)
+	for _, o := range r.endpoints[l.endpoint] {
+		if o != l {
+			keep = append(keep, o)
+		}
+	}
+	if len(keep) == 0 {
+		delete(r.endpoints, l.endpoint)
+		return
+	}
+	r.endpoints[l.endpoint] = keep
+}
+
+// sameStored tells whether two leases look the same in the store. When a live
+// lease became live again matters to nobody there.
+func sameStored(a, b *lease) bool {
+	x, y := *a, *b
+	x.endpoint, y.endpoint, x.unsure, y.unsure = "", "", false, false
+	if x.live && y.live {
+		x.since = y.since
+	}
+	return x == y
+}
+
+// networkPools are the pools that the network has, in no particular order.
+func (r *Registry) networkPools(network string) []*pool {
+	var out []*pool
+	for _, p := range r.pools {
+		if network != "" && p.rec.Network == network {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// inNetwork finds the pool among pools that addr belongs to.
+func inNetwork(pools []*pool, addr netip.Addr) *pool {
+	for _, p := range pools {
+		if p.rec.Subnet.Contains(addr) {
+			return p
+		}
+	}
+	return nil
+}
