@@ -1,0 +1,134 @@
+package fabric
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Back-off of applies that fail: quick at first, since most often the switch is
+// just restarting, then slower; people wait for it all the time.
+const (
+	backoffMin = 20 * time.Millisecond
+	backoffMax = time.Second
+)
+
+// Run makes what is wanted so until ctx ends. Ports and flows stay when it
+// returns: containers outlive the plugin.
+func (f *Fabric) Run(ctx context.Context) error {
+	if err := f.recall(ctx); err != nil {
+		return err
+	}
+	var removals sync.WaitGroup
+	defer removals.Wait()
+	audit := time.NewTicker(f.cfg.AuditEvery)
+	defer audit.Stop()
+	var backoff time.Duration
+	for {
+		// Taken before the apply, so that a change during it is not missed.
+		_, switched := f.sw.State()
+		err := f.apply(ctx, &removals)
+		f.finish(ctx, err)
+		wait := f.due()
+		switch {
+		case err == nil:
+			backoff = 0
+		case errors.Is(err, errAgain):
+			continue
+		default:
+			backoff = min(max(2*backoff, backoffMin), backoffMax)
+			wait = backoff
+		}
+		if !f.pause(ctx, pause{switched: switched, audit: audit.C, wait: wait}) {
+			return nil
+		}
+	}
+}
+
+// errAgain asks for another apply at once: the switch gave a port another
+// number than asked for.
+var errAgain = errors.New("once more")
+
+type pause struct {
+	switched <-chan struct{}
+	audit    <-chan time.Time
+	wait     time.Duration
+}
+
+// pause waits for a reason to apply again; false when ctx ended.
+func (f *Fabric) pause(ctx context.Context, p pause) bool {
+	var timer <-chan time.Time
+	if p.wait > 0 {
+		t := time.NewTimer(p.wait)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-f.kick:
+	case <-p.switched:
+	case <-timer:
+	case <-p.audit:
+		f.have.audit = true
+	}
+	return true
+}
+
+// finish publishes how an apply ended.
+func (f *Fabric) finish(ctx context.Context, err error) {
+	if errors.Is(err, errAgain) || ctx.Err() != nil {
+		return
+	}
+	f.mu.Lock()
+	before := f.lastErr
+	f.lastErr = err
+	f.counts = counts{ports: len(f.have.ports), flows: len(f.have.flows)}
+	close(f.changed)
+	f.changed = make(chan struct{})
+	f.mu.Unlock()
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		f.log.WarnContext(ctx, "the switch is not as wanted, trying on", "error", err)
+	case err == nil && before != nil:
+		f.log.InfoContext(ctx, "the switch is as wanted again")
+	}
+}
+
+// recall finds the endpoints of an earlier run by their links.
+func (f *Fabric) recall(ctx context.Context) error {
+	for backoff := backoffMin; ; backoff = min(2*backoff, backoffMax) {
+		links, err := f.links.List(ctx, f.cfg.Prefix)
+		if err == nil {
+			f.mu.Lock()
+			f.recallLocked(ctx, links)
+			f.mu.Unlock()
+			close(f.recalled)
+			return nil
+		}
+		f.log.WarnContext(ctx, "can't read the host's links", "error", err)
+		t := time.NewTimer(backoff)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("read the host's links: %w", ctx.Err())
+		case <-t.C:
+		}
+	}
+}
+
+func (f *Fabric) recallLocked(ctx context.Context, links []Link) {
+	for _, l := range links {
+		ep, ours, err := parseAlias(l.Alias)
+		if !ours {
+			continue
+		}
+		if err != nil || f.cfg.portName(ep.ID) != l.Name {
+			f.log.WarnContext(ctx, "a link of ours can't be read and will be removed", "name", l.Name, "error", err)
+			continue
+		}
+		f.want.endpoints[ep.ID] = &endpoint{Endpoint: ep, port: l.Name, linked: true}
+	}
+}

@@ -1,0 +1,72 @@
+package fabric
+
+import (
+	"context"
+	"fmt"
+)
+
+// Status is how the fabric stands, for people.
+type Status struct {
+	SwitchState
+	// Networks, Endpoints are how many are wanted.
+	Networks, Endpoints int
+	// Ports, Flows are how many the switch has of ours.
+	Ports, Flows int
+	// LastError is why what is wanted isn't so yet, empty when it is.
+	LastError string
+}
+
+// Status returns how the fabric stands.
+func (f *Fabric) Status() Status {
+	state, _ := f.sw.State()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := Status{
+		SwitchState: state, Networks: len(f.want.networks), Endpoints: len(f.want.endpoints),
+		Ports: f.counts.ports, Flows: f.counts.flows,
+	}
+	if f.lastErr != nil {
+		s.LastError = f.lastErr.Error()
+	}
+	return s
+}
+
+// Alive is whether an endpoint's veth is there and its other end in a container.
+func (f *Fabric) Alive(endpointID string) bool {
+	f.mu.Lock()
+	ep, known := f.want.endpoints[endpointID]
+	f.mu.Unlock()
+	if !known {
+		return false
+	}
+	links, err := f.links.List(context.Background(), ep.port)
+	if err != nil {
+		return false
+	}
+	for _, l := range links {
+		if l.Name == ep.port {
+			return l.PeerElsewhere
+		}
+	}
+	return false
+}
+
+// Drops returns how many packets of each endpoint port security has dropped
+// since its port was made.
+func (f *Fabric) Drops(ctx context.Context) (map[string]uint64, error) {
+	byCookie, err := f.sw.Drops(ctx, tableSecurity)
+	if err != nil {
+		return nil, fmt.Errorf("read the drops: %w", err)
+	}
+	ports, err := f.sw.Ports(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the switch's ports: %w", err)
+	}
+	drops := make(map[string]uint64, len(ports))
+	for _, p := range ports {
+		if id := p.Facts[factEndpoint]; id != "" && p.Number > 0 {
+			drops[id] = byCookie[memberCookie(p.Number)]
+		}
+	}
+	return drops, nil
+}
