@@ -1,0 +1,227 @@
+package dnsd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	// benchRounds is how often each server is measured, in turn, so that what
+	// else the machine does hits both.
+	benchRounds  = 5
+	benchSeconds = 2
+)
+
+// BenchmarkAgainstDnsmasq measures queries per second with dnsperf, of this
+// server and of dnsmasq with the same names, in turn on loopback: the medians
+// are qps and dnsmasq-qps, and ratio is the one by the other.
+func BenchmarkAgainstDnsmasq(b *testing.B) {
+	for _, names := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprintf("names=%d", names), func(b *testing.B) { againstDnsmasq(b, names) })
+	}
+}
+
+func againstDnsmasq(b *testing.B, count int) {
+	names := manyNames(count)
+	dir := b.TempDir()
+	data := writeQueries(b, dir, names)
+	server, ours := serve(b, Config{}, newTable(names...))
+	server.SetServed([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
+	theirs := startDnsmasq(b, dir, names)
+	var qps, peer []float64
+	b.ResetTimer()
+	for range b.N {
+		qps, peer = nil, nil
+		for range benchRounds {
+			qps = append(qps, dnsperf(b, ours, data))
+			peer = append(peer, dnsperf(b, theirs, data))
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(median(qps), "qps")
+	b.ReportMetric(median(peer), "dnsmasq-qps")
+	b.ReportMetric(median(qps)/median(peer), "ratio")
+	b.ReportMetric(0, "ns/op")
+	b.Logf("dockstack %.0f, dnsmasq %.0f", qps, peer)
+}
+
+// BenchmarkPlain is the short way alone, without a socket.
+func BenchmarkPlain(b *testing.B) {
+	s := newServer(b, Config{}, newTable(manyNames(10_000)...))
+	for _, q := range []string{"svc-1234.dockstack A", "nobody.dockstack A", "210.4.0.10.in-addr.arpa PTR"} {
+		b.Run(q, func(b *testing.B) {
+			packet, err := query1(b, q).Pack()
+			if err != nil {
+				b.Fatal(err)
+			}
+			s.SetServed([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
+			buf := make([]byte, len(packet), maxUDP)
+			look := s.lookup()
+			look.room = make([]netip.Addr, 0, 16)
+			client := netip.MustParseAddr("10.1.2.3")
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(buf, packet)
+				if s.quick(look, buf, client, client) == 0 {
+					b.Fatal("no quick answer")
+				}
+			}
+		})
+	}
+}
+
+// manyNames are n containers in a /8.
+func manyNames(n int) []Host {
+	pool := netip.MustParsePrefix("10.0.0.0/8")
+	list := make([]Host, n)
+	for i := range list {
+		a := i + 2
+		list[i] = Host{
+			Name: "svc-" + strconv.Itoa(i), Network: "internal", Pool: pool,
+			Addr: netip.AddrFrom4([4]byte{10, byte(a >> 16), byte(a >> 8), byte(a)}),
+		}
+	}
+	return list
+}
+
+// writeQueries writes dnsperf's input: of ten queries eight for an address,
+// one for a name by its address, and one for a name that nobody bears.
+func writeQueries(b *testing.B, dir string, names []Host) string {
+	b.Helper()
+	var out bytes.Buffer
+	for i := range names {
+		// A stride that is prime to every count here, so that neighbours in
+		// the file are no neighbours in a table.
+		h := names[i*7919%len(names)]
+		switch i % 10 {
+		case 8:
+			reverse, err := dns.ReverseAddr(h.Addr.String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			fmt.Fprintf(&out, "%s PTR\n", reverse)
+		case 9:
+			fmt.Fprintf(&out, "gone-%d.dockstack A\n", i)
+		default:
+			fmt.Fprintf(&out, "%s.dockstack A\n", h.Name)
+		}
+	}
+	return writeFile(b, dir, "queries", out.Bytes())
+}
+
+// startDnsmasq runs Debian's dnsmasq with names until the benchmark's end.
+func startDnsmasq(tb testing.TB, dir string, names []Host) netip.AddrPort {
+	tb.Helper()
+	var file bytes.Buffer
+	for _, h := range names {
+		fmt.Fprintf(&file, "%s %s.dockstack\n", h.Addr, h.Name)
+	}
+	addr := freePort(tb)
+	cmd := exec.CommandContext(tb.Context(), need(tb, "dnsmasq"),
+		"--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root",
+		"--pid-file=", "--bind-interfaces", "--listen-address="+addr.Addr().String(),
+		"--port="+strconv.Itoa(int(addr.Port())), "--cache-size="+strconv.Itoa(len(names)+1000),
+		"--local=/dockstack/", "--local-ttl=5", "--local-service", "--auth-ttl=5",
+		"--addn-hosts="+writeFile(tb, dir, "hosts", file.Bytes()))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	last := names[len(names)-1]
+	client := dns.Client{Timeout: 100 * time.Millisecond}
+	for range 100 {
+		m := new(dns.Msg).SetQuestion(last.Name+".dockstack.", dns.TypeA)
+		if last.Addr.Is6() {
+			m.Question[0].Qtype = dns.TypeAAAA
+		}
+		if r, _, err := client.ExchangeContext(tb.Context(), m, addr.String()); err == nil && len(r.Answer) > 0 {
+			return addr
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	tb.Fatalf("dnsmasq does not answer: %s", stderr.Bytes())
+	return addr
+}
+
+var perSecond = regexp.MustCompile(`Queries per second:\s+([0-9.]+)`)
+var lost = regexp.MustCompile(`Queries lost:\s+(\d+)`)
+
+// dnsperf returns the queries per second that server answers.
+func dnsperf(tb testing.TB, server netip.AddrPort, data string) float64 {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, need(tb, "dnsperf"), "-s", server.Addr().String(),
+		"-p", strconv.Itoa(int(server.Port())), "-d", data, "-l", strconv.Itoa(benchSeconds), "-c", "8").CombinedOutput()
+	m := perSecond.FindSubmatch(out)
+	if err != nil || m == nil {
+		tb.Fatalf("dnsperf: %v\n%s", err, out)
+	}
+	if l := lost.FindSubmatch(out); l == nil || string(l[1]) != "0" {
+		tb.Logf("dnsperf of %s lost queries: %s", server, l)
+	}
+	qps, err := strconv.ParseFloat(string(m[1]), 64)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return qps
+}
+
+// need is where a program is that `make deps` installs.
+func need(tb testing.TB, program string) string {
+	tb.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		// Debian keeps daemons where an ordinary user's PATH does not look.
+		path = filepath.Join("/usr/sbin", program)
+		if _, err := os.Stat(path); err != nil {
+			tb.Fatalf("%s is missing; install it with: make deps", program)
+		}
+	}
+	return path
+}
+
+func writeFile(tb testing.TB, dir, name string, text []byte) string {
+	tb.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// freePort is an address of this host that nobody listens on.
+func freePort(tb testing.TB) netip.AddrPort {
+	tb.Helper()
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer c.Close()
+	return netip.MustParseAddrPort(c.LocalAddr().String())
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}

@@ -1,0 +1,19 @@
+package dnsd
+
+import "errors"
+
+var (
+	// ErrZone is returned by New for a zone that is no domain name.
+	ErrZone = errors.New("not a DNS zone")
+	// ErrListen is wrapped by every error that SetListeners reports.
+	ErrListen = errors.New("DNS cannot listen")
+	// ErrClosed is returned by calls on a server that was closed.
+	ErrClosed = errors.New("the DNS server is closed")
+
+	// errNoUpstream means that there is no resolver to forward to.
+	errNoUpstream = errors.New("no resolver to forward to (none in the settings or the host's resolv.conf, apart from this server itself)")
+	// errBadAnswer means that a packet is no answer to the question asked.
+	errBadAnswer = errors.New("not an answer to the question")
+	// errUpstreamRefused means that an upstream answered SERVFAIL or REFUSED.
+	errUpstreamRefused = errors.New("the resolver could not answer")
+)

@@ -1,0 +1,34 @@
+package dnsd
+
+import "sync/atomic"
+
+// Stats counts what a Server did since it was made.
+type Stats struct {
+	// Queries came in, Answered of them were answered from the names.
+	Queries, Answered uint64
+	// Forwarded went to a resolver; Failed of them got no answer there.
+	Forwarded, Failed uint64
+	// Refused came from addresses that are not served.
+	Refused uint64
+	// Overloaded found MaxInFlight queries forwarded already.
+	Overloaded uint64
+	// Malformed could not be read; Dropped of all could not even be answered.
+	Malformed, Dropped uint64
+	// ConnsRefused are TCP connections beyond the limits.
+	ConnsRefused uint64
+}
+
+type counters struct {
+	queries, answered, forwarded, failed, refused atomic.Uint64
+	overloaded, malformed, dropped, connsRefused  atomic.Uint64
+}
+
+func (c *counters) stats() Stats {
+	return Stats{
+		Queries: c.queries.Load(), Answered: c.answered.Load(),
+		Forwarded: c.forwarded.Load(), Failed: c.failed.Load(),
+		Refused: c.refused.Load(), Overloaded: c.overloaded.Load(),
+		Malformed: c.malformed.Load(), Dropped: c.dropped.Load(),
+		ConnsRefused: c.connsRefused.Load(),
+	}
+}

@@ -1,0 +1,104 @@
+package dnsd
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// recvBuffer is what the kernel may queue while we are busy: some thousands
+// of queries. Where the host's limit is lower, that holds.
+const recvBuffer = 1 << 20
+
+// errorPause is how long a reader rests after an error of the socket, so that
+// a lasting one does not take a whole core.
+const errorPause = 100 * time.Millisecond
+
+// lookup is decide's view of this moment.
+func (s *Server) lookup() *lookup {
+	return &lookup{zone: &s.zone, names: s.names(), served: *s.access.served.Load()}
+}
+
+// serveUDP answers what comes to l until it is closed.
+func (s *Server) serveUDP(l *listener) {
+	b, err := newBatch(l.udp)
+	if err != nil {
+		s.log.Error("DNS cannot read its socket", "addr", l.addr, "err", err)
+		return
+	}
+	room := make([]netip.Addr, 0, 16)
+	for {
+		n, err := b.recv()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.log.Warn("DNS socket failed", "addr", l.addr, "err", err)
+			if !s.pause(errorPause) {
+				return
+			}
+			continue
+		}
+		s.count.queries.Add(uint64(n)) //nolint:gosec // at most batchSize
+		look := lookup{zone: &s.zone, names: s.names(), served: *s.access.served.Load(), room: room}
+		quick := uint64(0)
+		for i := range n {
+			msg, whole := b.packet(i)
+			if !whole {
+				s.count.dropped.Add(1)
+				continue
+			}
+			client := b.client(i)
+			size := s.quick(&look, msg, client.Addr(), l.addr.Addr())
+			if size > 0 {
+				quick++
+			} else {
+				size = s.slowUDP(l, msg, client)
+			}
+			if size > 0 {
+				b.reply(i, size)
+			}
+		}
+		s.count.answered.Add(quick)
+		if err := b.send(); err != nil {
+			return
+		}
+		if b.lost > 0 {
+			s.count.dropped.Add(uint64(b.lost)) //nolint:gosec // at most batchSize
+		}
+	}
+}
+
+// quick answers msg in its own buffer if it is plain and from somebody who is
+// served; 0 if not.
+func (s *Server) quick(look *lookup, msg []byte, client, local netip.Addr) int {
+	var p plain
+	if !s.access.allowed(client) || !parsePlain(msg, &p) {
+		return 0
+	}
+	p.client, p.local = client, local
+	v := look.decide(&p.question)
+	return s.zone.writePlain(msg, &p, &v)
+}
+
+// slowUDP answers msg the long way, in its own buffer, or has it forwarded.
+func (s *Server) slowUDP(l *listener, msg []byte, client netip.AddrPort) int {
+	q := query{client: client, local: l.addr.Addr()}
+	size, fwd := s.generic(msg[:0], msg, &q)
+	if fwd == nil {
+		return size
+	}
+	started := s.forwards.start(fwd, forwardReply{
+		deliver: func(answer []byte) {
+			if _, err := l.udp.WriteToUDPAddrPort(answer, client); err != nil {
+				s.count.dropped.Add(1)
+			}
+		},
+		done: func() {},
+	})
+	if started {
+		return 0
+	}
+	return s.write(msg[:0], fwd.failure(edeNotReady, overloadReason), fwd.limit)
+}
