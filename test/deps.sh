@@ -1,0 +1,40 @@
+#!/bin/sh
+# Installs the Debian packages that building and testing need; does nothing when all are there.
+set -eu
+
+packages='
+	build-essential ca-certificates pkg-config libseccomp-dev
+	containerd debootstrap docker-registry
+	iptables nftables iproute2 ethtool iputils-ping iputils-arping kmod util-linux procps
+	dnsmasq-base dnsperf iperf3 keepalived redis-tools
+	busybox-static cpio qemu-system-x86 shellcheck tmux xz-utils
+'
+
+missing=
+for p in $packages; do
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+	echo "deps: run as root, or install by hand:$missing" >&2
+	exit 1
+fi
+echo "deps: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+
+# Packages are wanted for their programs: no daemon of theirs is to start now or at the next boot.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod +x "$policy"
+	trap 'rm -f "$policy"' EXIT
+fi
+apt-get -q update
+# shellcheck disable=SC2086 # a list of words
+apt-get -q install -y --no-install-recommends $missing
+for unit in docker-registry keepalived; do
+	case "$missing" in
+	*" $unit"*) systemctl disable "$unit" >/dev/null 2>&1 || true ;; # no systemd: nothing to disable
+	esac
+done

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/dockstack/dockstack/test/lab"
+)
+
+func up(ctx context.Context, hosts int, plugin bool) error {
+	root, err := lab.Root()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	fmt.Printf("starting %d host(s)\n", hosts)
+	l, err := lab.Start(ctx, lab.Options{ID: lab.Main, Hosts: hosts, Dir: filepath.Join(root, "build", "lab")})
+	if err != nil {
+		return err
+	}
+	if plugin {
+		for _, h := range l.Hosts {
+			fmt.Printf("%s: installing the plugin\n", h.Name)
+			if err := h.InstallPlugin(ctx); err != nil {
+				return errors.Join(err, l.Stop(context.WithoutCancel(ctx)))
+			}
+		}
+	}
+	if err := l.Detach(); err != nil {
+		return errors.Join(err, l.Stop(context.WithoutCancel(ctx)))
+	}
+	fmt.Printf("the lab is up after %s; end it with `make lab-down`\n", time.Since(began).Round(100*time.Millisecond))
+	for _, h := range l.Hosts {
+		fmt.Printf("  %s  %-12s docker -H unix://%s ps\n", h.Name, h.Addr, h.Socket)
+	}
+	return nil
+}
+
+func down(ctx context.Context) error {
+	if err := lab.Down(ctx, lab.Main); err != nil {
+		return err
+	}
+	fmt.Println("the lab is down")
+	return nil
+}
+
+// withEngine runs a command with an engine to talk to, and ends with the command's own exit status.
+func withEngine(ctx context.Context, args []string) error {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // the caller's command
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = os.Environ()
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if exec.CommandContext(ctx, "docker", "version").Run() == nil {
+		return cmd.Run()
+	}
+	root, err := lab.Root()
+	if err != nil {
+		return err
+	}
+	bin, err := lab.EngineBin()
+	if err != nil {
+		return err
+	}
+	fmt.Println("no Docker engine at hand: starting a private one")
+	l, err := lab.Start(ctx, lab.Options{
+		ID: "builder", Dir: filepath.Join(root, "build", "builder"), Keep: true, Network: lab.Machine,
+	})
+	if err != nil {
+		return err
+	}
+	cmd.Env = append(cmd.Env, "DOCKER_HOST=unix://"+l.Host(1).Socket, "DOCKER_BUILDKIT=0",
+		"DOCKER_CONFIG="+filepath.Join(l.Dir, "h1", "docker-config"), "PATH="+bin+":"+os.Getenv("PATH"))
+	return errors.Join(cmd.Run(), l.Stop(context.WithoutCancel(ctx)))
+}

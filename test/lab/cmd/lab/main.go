@@ -1,0 +1,53 @@
+// Command lab owns the lab that a person starts: it brings hosts up, leaves them running, and takes them down.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `usage: lab up [-hosts n] [-plugin=false] | down | engine -- command...
+
+up      start n hosts, each with its own Docker Engine 29 and the plugin, and leave them running
+down    remove them, and whatever a killed lab left
+engine  run a command with DOCKER_HOST set to an engine: the machine's own, or else a private one that
+        lives as long as the command, has the machine's network and keeps its images in build/builder
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		os.Exit(1) //nolint:gocritic // stop has nothing left to do
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New("no command\n" + usage)
+	}
+	switch args[0] {
+	case "up":
+		f := flag.NewFlagSet("up", flag.ContinueOnError)
+		hosts := f.Int("hosts", 1, "how many hosts")
+		plugin := f.Bool("plugin", true, "install and enable the plugin on each")
+		if err := f.Parse(args[1:]); err != nil {
+			return err
+		}
+		return up(ctx, *hosts, *plugin)
+	case "down":
+		return down(ctx)
+	case "engine":
+		if len(args) < 3 || args[1] != "--" {
+			return errors.New("engine: no command\n" + usage)
+		}
+		return withEngine(ctx, args[2:])
+	}
+	return fmt.Errorf("unknown command %q\n%s", args[0], usage)
+}

@@ -1,0 +1,154 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockLab takes the lab's name. Every init of the lab inherits the lock, so it is free exactly when all are dead.
+func lockLab(id string) (*os.File, error) {
+	if err := os.MkdirAll(runDir(id), 0o755); err != nil { //nolint:gosec // as any directory in /run
+		return nil, err
+	}
+	for {
+		f, err := os.OpenFile(lockPath(id), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			_ = f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, fmt.Errorf("lab %q is up already: stop it with `make lab-down`, or use another name", id)
+			}
+			return nil, err
+		}
+		if stillThere(f) {
+			return f, nil
+		}
+		_ = f.Close() // a sweep removed it between our open and our lock
+	}
+}
+
+func stillThere(f *os.File) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(f.Name())
+	return err == nil && os.SameFile(mine, named)
+}
+
+// Down kills a lab that any process started, and removes what it left. A lab that is not up is no error.
+func Down(ctx context.Context, id string) error {
+	r, err := readRecord(id)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for i, pid := range r.Hosts {
+		if err := killInit(ctx, pid, hostCgroup(id, i+1)); err != nil {
+			return err
+		}
+	}
+	if err := killInit(ctx, r.Underlay, underlayName(id)); err != nil {
+		return err
+	}
+	return Sweep(ctx)
+}
+
+// killInit ends an init that another process started. One that is dead already is no error.
+func killInit(ctx context.Context, pid int, title string) error {
+	if pid == 0 {
+		return nil
+	}
+	h, err := adopt(pid, title)
+	if err != nil {
+		return nil //nolint:nilerr // gone, which is what was wanted
+	}
+	return h.kill(ctx)
+}
+
+// Sweep removes what dead labs left: cgroups, sockets and data. Labs that live are not touched.
+func Sweep(ctx context.Context) error {
+	locks, err := filepath.Glob(lockPath("*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range locks {
+		errs = append(errs, sweepLab(ctx, strings.TrimSuffix(filepath.Base(path), ".lock")))
+	}
+	_ = os.Remove(runRoot) // only when empty
+	return errors.Join(errs...)
+}
+
+func sweepLab(ctx context.Context, id string) error {
+	f, err := os.OpenFile(lockPath(id), os.O_RDWR, 0)
+	if err != nil {
+		return nil //nolint:nilerr // another sweep was first
+	}
+	defer f.Close()
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return nil // alive
+	}
+	if err := sweepCgroups(ctx, id); err != nil {
+		return err
+	}
+	if r, err := readRecord(id); err == nil && !r.Keep {
+		if err := removeHosts(r.Dir); err != nil {
+			return err
+		}
+		_ = os.Remove(r.Dir) // unless something else is kept there
+	}
+	if err := removeHosts(runDir(id)); err != nil {
+		return err
+	}
+	if id != Main {
+		_ = os.Remove(runDir(id))
+	}
+	_ = os.Remove(recordPath(id))
+	return os.Remove(lockPath(id))
+}
+
+// removeHosts removes the directories of h1, h2 and so on from dir.
+func removeHosts(dir string) error {
+	hosts, err := filepath.Glob(filepath.Join(dir, "h[0-9]*"))
+	if err != nil {
+		return err
+	}
+	for _, h := range hosts {
+		if err := os.RemoveAll(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepCgroups finds the lab's cgroups by name, because a lab that died early has not written which hosts it had.
+func sweepCgroups(ctx context.Context, id string) error {
+	mounts, err := cgroupMounts()
+	if err != nil {
+		return err
+	}
+	names := map[string]bool{}
+	for _, m := range mounts {
+		found, err := filepath.Glob(filepath.Join(m.path, prefix+id+"-h[0-9]*"))
+		if err != nil {
+			return err
+		}
+		for _, dir := range found {
+			names[filepath.Base(dir)] = true
+		}
+	}
+	for name := range names {
+		if err := removeCgroups(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

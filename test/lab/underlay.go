@@ -1,0 +1,115 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// The underlay is a bridge in a network namespace of its own; each host's eth0 is a veth into it.
+const (
+	underlayBridge = "underlay"
+	underlayNet    = "192.0.2.%d/24"
+	underlayGW     = 254 // the bridge itself: the hosts' default route, which leads nowhere else
+)
+
+func (l *Lab) startUnderlay(ctx context.Context) error {
+	place := func(int) error { return nil }
+	var err error
+	l.underlay, err = spawn(ctx, l.lock, syscall.CLONE_NEWNET, underlayName(l.ID), spec{}, place)
+	if err != nil {
+		return err
+	}
+	return inNetns(l.underlay.pid, func(n *netlink.Handle, _ netns.NsHandle) error {
+		br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: underlayBridge}}
+		if err := n.LinkAdd(br); err != nil {
+			return fmt.Errorf("add bridge: %w", err)
+		}
+		return configure(n, underlayBridge, underlayGW)
+	})
+}
+
+// plug joins a host's network namespace to the underlay, as eth0.
+func (l *Lab) plug(h *Host) error {
+	return inNetns(l.underlay.pid, func(under *netlink.Handle, _ netns.NsHandle) error {
+		return inNetns(h.init.pid, func(host *netlink.Handle, ns netns.NsHandle) error {
+			br, err := under.LinkByName(underlayBridge)
+			if err != nil {
+				return err
+			}
+			// After a reboot the old veth may still be on its way out with the old namespace.
+			if old, err := under.LinkByName(h.Name); err == nil {
+				if err := under.LinkDel(old); err != nil && !errors.Is(err, syscall.ENODEV) {
+					return fmt.Errorf("remove the old link: %w", err)
+				}
+			}
+			veth := &netlink.Veth{
+				LinkAttrs: netlink.LinkAttrs{Name: h.Name, MasterIndex: br.Attrs().Index},
+				PeerName:  "eth0", PeerNamespace: netlink.NsFd(int(ns)),
+			}
+			if err := under.LinkAdd(veth); err != nil {
+				return fmt.Errorf("add veth: %w", err)
+			}
+			if err := under.LinkSetUp(veth); err != nil {
+				return err
+			}
+			if err := up(host, "lo"); err != nil {
+				return err
+			}
+			if err := configure(host, "eth0", h.number); err != nil {
+				return err
+			}
+			gw, err := netlink.ParseAddr(fmt.Sprintf(underlayNet, underlayGW))
+			if err != nil {
+				return err
+			}
+			if err := host.RouteAdd(&netlink.Route{Gw: gw.IP}); err != nil {
+				return fmt.Errorf("add default route: %w", err)
+			}
+			return nil
+		})
+	})
+}
+
+// configure gives the link address n of the underlay and sets it up.
+func configure(h *netlink.Handle, name string, n int) error {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	addr, err := netlink.ParseAddr(fmt.Sprintf(underlayNet, n))
+	if err != nil {
+		return err
+	}
+	if err := h.AddrAdd(link, addr); err != nil {
+		return fmt.Errorf("address of %s: %w", name, err)
+	}
+	return up(h, name)
+}
+
+func up(h *netlink.Handle, name string) error {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return h.LinkSetUp(link)
+}
+
+// inNetns runs do with a netlink socket in the network namespace of pid. This process stays where it is.
+func inNetns(pid int, do func(*netlink.Handle, netns.NsHandle) error) error {
+	ns, err := netns.GetFromPid(pid)
+	if err != nil {
+		return fmt.Errorf("network namespace of %d: %w", pid, err)
+	}
+	defer ns.Close()
+	n, err := netlink.NewHandleAt(ns)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	return do(n, ns)
+}
