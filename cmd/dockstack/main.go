@@ -1,0 +1,65 @@
+// Command dockstack is the daemon inside the managed plugin.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+)
+
+const usage = `dockstack gives every container name an address that stays.
+
+usage:
+  dockstack daemon     serve Docker's network and IPAM plugin protocols
+  dockstack version    print the version
+
+The daemon runs inside the managed plugin, with its settings in DOCKSTACK_*
+environment variables:
+  docker plugin set dockstack-plugin DOCKSTACK_ZONE=endor.lab
+`
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	verb := ""
+	if len(os.Args) == 2 {
+		verb = os.Args[1]
+	}
+	switch verb {
+	case "daemon":
+		os.Exit(runDaemon())
+	case "version":
+		fmt.Println("dockstack", version)
+	case "help", "-h", "--help":
+		fmt.Print(usage)
+	default:
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+}
+
+func runDaemon() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	cfg, cfgErr := readConfig()
+	// The engine puts a time of its own before each line.
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.logLevel, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey && len(groups) == 0 {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	// The heap is small and mostly long-lived; a limit keeps bursts from
+	// doubling it.
+	debug.SetGCPercent(50)
+	if err := daemon(ctx, cfg, cfgErr, log); err != nil {
+		log.Error("daemon ended", "error", err)
+		return 1
+	}
+	return 0
+}

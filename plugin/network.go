@@ -1,0 +1,278 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	sdknet "github.com/docker/go-plugins-helpers/network"
+
+	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/internal/kv"
+)
+
+// networkPrefix is where networks stand in the store. The engine says
+// CreateNetwork once in a network's life and never repeats it.
+const networkPrefix = "network/"
+
+// network is what the store keeps of one.
+type network struct {
+	Version  int            `json:"version"`
+	ID       string         `json:"id"`
+	VNI      uint32         `json:"vni"`
+	MTU      int            `json:"mtu"`
+	IfPrefix string         `json:"if_prefix"`
+	Overlay  string         `json:"overlay,omitempty"`
+	Internal bool           `json:"internal,omitempty"`
+	Pools    []string       `json:"pools,omitempty"` // none: another IPAM driver's
+	Gateways []netip.Prefix `json:"gateways,omitempty"`
+	VIPs     []netip.Addr   `json:"vips,omitempty"`
+}
+
+// networkVersion is the format of network records.
+const networkVersion = 1
+
+// maxVNI is the largest number that a VXLAN header holds (RFC 7348, section 5).
+const maxVNI = 1<<24 - 1
+
+func (n network) wanted() fabric.Network {
+	return fabric.Network{ID: n.ID, VNI: n.VNI, MTU: n.MTU, Gateways: n.Gateways, VIPs: n.VIPs}
+}
+
+// capability is sdknet.CapabilitiesResponse with the field that it lacks.
+type capability struct {
+	sdknet.CapabilitiesResponse
+	// GwAllocChecker would let us tell the engine to reserve no gateway; ours
+	// is reserved, because the host has it and DNS listens there.
+	GwAllocChecker bool
+}
+
+func (d *Driver) handleNetworkDriver(mux *http.ServeMux) {
+	d.constant(mux, "/NetworkDriver.GetCapabilities", capability{
+		// A driver of scope global would be run by Swarm's manager.
+		CapabilitiesResponse: sdknet.CapabilitiesResponse{Scope: sdknet.LocalScope, ConnectivityScope: sdknet.GlobalScope},
+	})
+	handle(d, mux, "/NetworkDriver.CreateNetwork", networkErrors, d.createNetwork)
+	handle(d, mux, "/NetworkDriver.DeleteNetwork", networkErrors, d.deleteNetwork)
+	handle(d, mux, "/NetworkDriver.CreateEndpoint", networkErrors, d.createEndpoint)
+	handle(d, mux, "/NetworkDriver.DeleteEndpoint", networkErrors, d.deleteEndpoint)
+	handle(d, mux, "/NetworkDriver.EndpointOperInfo", networkErrors, d.endpointInfo)
+	handle(d, mux, "/NetworkDriver.Join", networkErrors, d.join)
+	handle(d, mux, "/NetworkDriver.Leave", networkErrors, d.leave)
+	// Node discovery is Swarm's; the other calls that exist are optional.
+	d.constant(mux, "/NetworkDriver.DiscoverNew", none{})
+	d.constant(mux, "/NetworkDriver.DiscoverDelete", none{})
+}
+
+// errForeignIPAM refuses what would silently break the promise.
+var errForeignIPAM = errors.New("this network would use another IPAM driver, and its addresses would change at every restart: " +
+	"create it with `docker network create -d dockstack --ipam-driver dockstack --subnet 172.16.0.0/16 NAME` " +
+	"(in a compose file: networks.NAME.ipam.driver: dockstack), or allow changing addresses with `-o dockstack.ipam=any`")
+
+func (d *Driver) createNetwork(ctx context.Context, req sdknet.CreateNetworkRequest) (*none, error) {
+	if req.NetworkID == "" {
+		return nil, errors.New("malformed request: no network id")
+	}
+	set, err := parseNetworkOptions(req.Options)
+	if err != nil {
+		return nil, err
+	}
+	st, err := d.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := network{Version: networkVersion, ID: req.NetworkID, MTU: set.mtu, IfPrefix: set.ifPrefix, Overlay: set.overlay, VIPs: set.vips}
+	n.Internal, _ = req.Options[keyInternal].(bool)
+	if n.MTU == 0 {
+		n.MTU = d.cfg.DefaultMTU()
+	}
+	for _, family := range [][]*sdknet.IPAMData{req.IPv4Data, req.IPv6Data} {
+		if err := d.addPool(&n, st, family, set); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkVIPs(n, append(req.IPv4Data, req.IPv6Data...)); err != nil {
+		return nil, err
+	}
+	return &none{}, d.putNetwork(ctx, st, n)
+}
+
+// addPool enters one family's pool and gateway into n.
+func (d *Driver) addPool(n *network, st *State, family []*sdknet.IPAMData, set settings) error {
+	if len(family) > 1 {
+		return fmt.Errorf("two subnets of one family, %s and %s: the engine takes addresses from the first only; give one, as large as both", family[0].Pool, family[1].Pool)
+	}
+	for _, data := range family {
+		subnet, err := netip.ParsePrefix(data.Pool)
+		if err != nil {
+			return fmt.Errorf("subnet %q: want an address and its prefix length, such as 172.16.0.0/16", data.Pool)
+		}
+		if data.Gateway != "" {
+			gw, err := parseAddr(data.Gateway)
+			if err != nil {
+				return err
+			}
+			n.Gateways = append(n.Gateways, netip.PrefixFrom(gw, subnet.Bits()))
+		}
+		if data.AddressSpace != addressSpace {
+			if !set.anyIPAM {
+				return errForeignIPAM
+			}
+			continue
+		}
+		pool, ok := st.Leases.PoolFor(subnet, set.overlay)
+		if !ok {
+			return fmt.Errorf("subnet %s was not asked for under the overlay %q: give `%s` in both -o and --ipam-opt, or in neither", subnet, set.overlay, optOverlay)
+		}
+		n.Pools = append(n.Pools, pool.ID)
+	}
+	return nil
+}
+
+// checkVIPs refuses addresses that no endpoint of the network could have.
+func checkVIPs(n network, data []*sdknet.IPAMData) error {
+	for _, vip := range n.VIPs {
+		inside := slices.ContainsFunc(data, func(d *sdknet.IPAMData) bool {
+			subnet, err := netip.ParsePrefix(d.Pool)
+			return err == nil && subnet.Contains(vip)
+		})
+		if !inside {
+			return fmt.Errorf("option %s: %s lies in no subnet of this network", optVIP, vip)
+		}
+		if slices.ContainsFunc(n.Gateways, func(g netip.Prefix) bool { return g.Addr() == vip }) {
+			return fmt.Errorf("option %s: %s is the network's gateway; choose another address, or another --gateway", optVIP, vip)
+		}
+	}
+	return nil
+}
+
+// putNetwork makes n be: leases, store, switch. Each step may be repeated.
+func (d *Driver) putNetwork(ctx context.Context, st *State, n network) error {
+	if err := d.cfg.Fabric.Ready(ctx); err != nil {
+		return err
+	}
+	if len(n.Pools) > 0 {
+		if err := st.Leases.Bind(ctx, n.ID, n.Pools, n.VIPs); err != nil {
+			return err
+		}
+	}
+	if err := d.record(ctx, st, &n); err != nil {
+		return errors.Join(err, st.Leases.Unbind(ctx, n.ID))
+	}
+	if err := d.cfg.Fabric.PutNetwork(ctx, n.wanted()); err != nil {
+		return errors.Join(err, d.dropNetwork(ctx, st, n.ID))
+	}
+	d.changed()
+	return nil
+}
+
+// record gives n its VNI and writes it.
+func (d *Driver) record(ctx context.Context, st *State, n *network) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if old, ok := d.networks[n.ID]; ok {
+		n.VNI = old.VNI
+	} else {
+		used := map[uint32]bool{}
+		for _, other := range d.networks {
+			used[other.VNI] = true
+		}
+		for n.VNI = 1; used[n.VNI]; n.VNI++ {
+		}
+	}
+	value, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("encode network: %w", err)
+	}
+	if err := st.Store.Commit(ctx, []kv.Op{{Key: networkPrefix + n.ID, Value: value}}); err != nil {
+		return err
+	}
+	d.networks[n.ID] = *n
+	return nil
+}
+
+func (d *Driver) deleteNetwork(ctx context.Context, req sdknet.DeleteNetworkRequest) (*none, error) {
+	st, err := d.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &none{}, d.dropNetwork(ctx, st, req.NetworkID)
+}
+
+// dropNetwork undoes putNetwork, in reverse; what isn't there is no error.
+func (d *Driver) dropNetwork(ctx context.Context, st *State, id string) error {
+	for _, e := range d.cfg.Fabric.Endpoints() {
+		if e.Network != id {
+			continue
+		}
+		// The engine removes no network that it knows an endpoint of: these
+		// are ones whose end we were never told.
+		if err := d.cfg.Fabric.Detach(ctx, e.ID); err != nil {
+			return err
+		}
+	}
+	if err := d.cfg.Fabric.RemoveNetwork(ctx, id); err != nil {
+		return err
+	}
+	if err := st.Store.Commit(ctx, []kv.Op{{Key: networkPrefix + id, Delete: true}}); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	delete(d.networks, id)
+	d.mu.Unlock()
+	d.changed()
+	return st.Leases.Unbind(ctx, id)
+}
+
+// Restore reads the networks from the store, once, and hands them to the
+// switch, which by itself knows only its endpoints.
+func (d *Driver) Restore(ctx context.Context, st *State) error {
+	d.mu.Lock()
+	if d.restored {
+		d.mu.Unlock()
+		return nil
+	}
+	found := map[string]network{}
+	err := st.Store.Load(ctx, networkPrefix, func(key string, value []byte) error {
+		var n network
+		if err := json.Unmarshal(value, &n); err != nil || n.ID != strings.TrimPrefix(key, networkPrefix) || n.VNI == 0 || n.VNI > maxVNI {
+			return fmt.Errorf("%w: record %s is no network", kv.ErrDamaged, key)
+		}
+		if n.Version > networkVersion {
+			return fmt.Errorf("%w: record %s has format %d, this version knows up to %d", kv.ErrNewer, key, n.Version, networkVersion)
+		}
+		found[n.ID] = n
+		return nil
+	})
+	if err == nil {
+		d.networks, d.restored = found, true
+	}
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, n := range found {
+		if err := d.cfg.Fabric.PutNetwork(ctx, n.wanted()); err != nil {
+			// The switch goes on trying; its state shows the error.
+			d.log.Error("network not restored yet", "network", n.ID, "error", err)
+		}
+	}
+	d.changed()
+	return nil
+}
+
+// changed tells the outside which networks there are now.
+func (d *Driver) changed() {
+	d.mu.Lock()
+	all := make([]fabric.Network, 0, len(d.networks))
+	for _, n := range d.networks {
+		all = append(all, n.wanted())
+	}
+	d.mu.Unlock()
+	d.cfg.Changed(all)
+}
