@@ -1,0 +1,110 @@
+package ovs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Limits of single commands. A stuck ovs-vswitchd lets ovs-ofctl hang for ever,
+// so each has a limit of its own and one from outside.
+const (
+	commandSeconds = "--timeout=5"
+	commandLimit   = 6 * time.Second
+)
+
+// Programs, with the places where Debian has them.
+var places = map[string][]string{
+	"ovsdb-server": {"usr/sbin/ovsdb-server"},
+	"ovsdb-tool":   {"usr/bin/ovsdb-tool"},
+	"ovs-vsctl":    {"usr/bin/ovs-vsctl"},
+	"ovs-ofctl":    {"usr/bin/ovs-ofctl"},
+	// /usr/sbin has a link that a mere unpacking doesn't make.
+	"ovs-vswitchd": {"usr/lib/openvswitch-switch/ovs-vswitchd", "usr/sbin/ovs-vswitchd"},
+}
+
+const schemaPlace = "usr/share/openvswitch/vswitch.ovsschema"
+
+// tools finds and runs Open vSwitch's programs.
+type tools struct {
+	root string
+	// rundir is where the switch has its sockets.
+	rundir string
+}
+
+// argv returns the command line of a program. Programs outside / get the loader
+// and the libraries that lie beside them, so that they need no chroot.
+func (t tools) argv(name string, args ...string) ([]string, error) {
+	for _, place := range places[name] {
+		path := filepath.Join(t.root, place)
+		if _, err := os.Stat(path); err != nil {
+			continue
+		}
+		if t.root == "/" {
+			return append([]string{path}, args...), nil
+		}
+		libs := filepath.Join(t.root, "usr/lib/x86_64-linux-gnu")
+		if matches, _ := filepath.Glob(filepath.Join(t.root, "usr/lib/*-linux-gnu")); len(matches) > 0 {
+			libs = matches[0]
+		}
+		loaders, _ := filepath.Glob(filepath.Join(libs, "ld-linux*.so.*"))
+		if len(loaders) == 0 {
+			return append([]string{path}, args...), nil
+		}
+		return append([]string{loaders[0], "--library-path", libs, path}, args...), nil
+	}
+	return nil, fmt.Errorf("%s under %s: %w", name, t.root, ErrNoSwitch)
+}
+
+// schema is the database's schema.
+func (t tools) schema() string { return filepath.Join(t.root, schemaPlace) }
+
+// env is the programs' environment.
+func (t tools) env() []string {
+	return append(os.Environ(), "OVS_RUNDIR="+t.rundir, "OVS_LOGDIR="+t.rundir, "OVS_DBDIR="+t.rundir)
+}
+
+// run runs a program to its end and returns what it printed.
+func (t tools) run(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error) {
+	argv, err := t.argv(name, args...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // our own programs
+	cmd.Env, cmd.Stdin = t.env(), stdin
+	// A killed program's pipes may be held by nobody we know: don't wait on.
+	cmd.WaitDelay = time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if cause := ctx.Err(); cause != nil {
+			err = errors.Join(err, cause)
+		}
+		return nil, fmt.Errorf("%s %s: %w: %s", name, firstWord(args), err, firstLine(stderr.String()))
+	}
+	return stdout.Bytes(), nil
+}
+
+// firstWord is the first argument that is no option, which says what was asked.
+func firstWord(args []string) string {
+	for _, a := range args {
+		if !strings.HasPrefix(a, "-") {
+			return a
+		}
+	}
+	return ""
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	return line
+}
