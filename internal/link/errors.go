@@ -1,0 +1,30 @@
+package link
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+)
+
+var (
+	// ErrNotOurs: a link has the wanted name, but isn't what dockstack makes.
+	ErrNotOurs = errors.New("a link with this name exists that dockstack did not make; remove or rename it")
+	// ErrNoIPv6: the host's kernel refuses IPv6 addresses.
+	ErrNoIPv6 = errors.New("IPv6 is off on this host: set net.ipv6.conf.default.disable_ipv6=0, or make the network without --ipv6")
+	// ErrOffload: the kernel kept an offload that the switch can't do.
+	ErrOffload = errors.New("the kernel keeps an offload that the switch can't finish")
+	// ErrBadSpec: the caller asked for a link that can't be.
+	ErrBadSpec = errors.New("bad link")
+)
+
+// absent is whether err says that the link is not there.
+func absent(err error) bool {
+	var missing netlink.LinkNotFoundError
+	return errors.As(err, &missing) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO)
+}
+
+// noFamily is whether err says that the kernel lacks an address family.
+func noFamily(err error) bool {
+	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOPROTOOPT)
+}
