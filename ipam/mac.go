@@ -60,3 +60,10 @@ func parseMAC(s string) (mac, error) {
 	}
 	return m, nil
 }
+
+// MAC is the hardware address that goes with an address where the user named
+// none: every host derives the same one.
+func MAC(addr netip.Addr) net.HardwareAddr {
+	m := macOf(addr)
+	return m[:]
+}

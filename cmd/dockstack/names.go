@@ -20,3 +20,16 @@ func (n names) ByAddr(addr netip.Addr) (dnsd.Host, bool) {
 	l, ok := n.Snapshot.ByAddr(addr)
 	return host(l), ok
 }
+
+func host(h ipam.Host) dnsd.Host { return dnsd.Host(h) }
+
+func hosts(all []ipam.Host) []dnsd.Host {
+	if len(all) == 0 {
+		return nil
+	}
+	out := make([]dnsd.Host, len(all))
+	for i, h := range all {
+		out[i] = host(h)
+	}
+	return out
+}

@@ -70,3 +70,33 @@ func (f *Fabric) Drops(ctx context.Context) (map[string]uint64, error) {
 	}
 	return drops, nil
 }
+
+// Ready waits until the switch takes commands and the endpoints of an earlier
+// run are known, and says why not when ctx ends first.
+func (f *Fabric) Ready(ctx context.Context) error {
+	if _, err := f.ready(ctx); err != nil {
+		return err
+	}
+	for {
+		st, changed := f.sw.State()
+		if st.Up {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return f.explain(st, ctx.Err())
+		}
+	}
+}
+
+// SrcName returns the name of the endpoint's link that goes into a container,
+// as Attach returned it; empty for an unknown endpoint.
+func (f *Fabric) SrcName(endpointID string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, known := f.want.endpoints[endpointID]; !known {
+		return ""
+	}
+	return f.cfg.peerName(endpointID)
+}
