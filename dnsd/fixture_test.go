@@ -186,7 +186,11 @@ func say(t testing.TB, s *Server, client string, m *dns.Msg) string {
 // brief is m in one line.
 func brief(m *dns.Msg) string {
 	var b strings.Builder
-	b.WriteString(dns.RcodeToString[m.Rcode])
+	if m.Rcode == dns.RcodeBadVers {
+		b.WriteString("BADVERS") // the table has another meaning of 16
+	} else {
+		b.WriteString(dns.RcodeToString[m.Rcode])
+	}
 	for _, f := range []struct {
 		name string
 		set  bool

@@ -145,6 +145,9 @@ func (l *lookup) outside(q *question) verdict {
 	if q.name == "" {
 		return v
 	}
+	if l.names != nil {
+		v.serial = l.names.Serial()
+	}
 	if q.name == "localhost" || strings.HasSuffix(q.name, ".localhost") {
 		return l.fixed(q, v, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
 	}
@@ -155,7 +158,6 @@ func (l *lookup) outside(q *question) verdict {
 		}
 		return v
 	}
-	v.serial = l.names.Serial()
 	if m, ok := find(l.names, q.name); ok {
 		return l.hosts(q, m, v)
 	}

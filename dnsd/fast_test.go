@@ -1,0 +1,234 @@
+package dnsd
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/miekg/dns"
+	"pgregory.net/rapid"
+)
+
+// bothWays answers packet the short way and the long way and returns both;
+// short is nil when the short way leaves it over.
+func bothWays(t fataler, s *Server, client netip.Addr, packet []byte) (short, long *dns.Msg) {
+	local := netip.MustParseAddr("127.0.0.153")
+	buf := make([]byte, maxUDP)
+	n, _ := s.generic(buf, packet, &query{client: netip.AddrPortFrom(client, 4242), local: local})
+	if n > 0 {
+		long = unpack(t, buf[:n])
+	}
+	look := s.lookup()
+	in := append(make([]byte, 0, maxUDP), packet...)
+	if n := s.quick(look, in, client, local); n > 0 {
+		short = unpack(t, in[:n])
+	}
+	return short, long
+}
+
+type fataler interface{ Fatalf(string, ...any) }
+
+func unpack(t fataler, packet []byte) *dns.Msg {
+	m := new(dns.Msg)
+	if err := m.Unpack(packet); err != nil {
+		t.Fatalf("our own answer %x: %v", packet, err)
+	}
+	return m
+}
+
+// sameAnswer fails unless the short way's answer says what the long one says.
+func sameAnswer(t fataler, packet []byte, short, long *dns.Msg) {
+	if short == nil {
+		return
+	}
+	if long == nil {
+		t.Fatalf("only the short way answers %x:\n%v", packet, short)
+		return
+	}
+	if short.String() != long.String() {
+		t.Fatalf("answers to %x differ: the short way\n%v\nthe long way\n%v", packet, short, long)
+	}
+}
+
+var questionTypes = []uint16{
+	dns.TypeA, dns.TypeAAAA, dns.TypePTR, dns.TypeMX, dns.TypeTXT, dns.TypeSOA, dns.TypeNS,
+	dns.TypeDS, dns.TypeANY, dns.TypeAXFR, dns.TypeHTTPS, dns.TypeOPT, 0, 65280,
+}
+
+func TestShortWayAnswersAsTheLongOne(t *testing.T) {
+	s := newServer(t, Config{}, theNames())
+	// Names as they are, and bits of them put together at random.
+	names := []string{
+		"db", "DB", "web", "many", "my_app", "my-app", "mariadb-main", "MariaDB_Main", "api.v1", "api-v1", "six",
+		"nobody", "internal", "front", "dockstack", "DOCKSTACK", "localhost", "www.example.com", "",
+		"10.0.16.172.in-addr.arpa", "99.0.16.172.in-addr.arpa", "16.172.in-addr.arpa", "11.0.9.10.IN-ADDR.arpa",
+		"6.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa", `a\.b`, `\000x`,
+	}
+	short := 0
+	rapid.Check(t, func(t *rapid.T) {
+		name := ""
+		for _, part := range rapid.SliceOfN(rapid.SampledFrom(names), 1, 3).Draw(t, "parts") {
+			if part != "" {
+				name += part + "."
+			}
+		}
+		m := new(dns.Msg).SetQuestion(dns.Fqdn(name), rapid.SampledFrom(questionTypes).Draw(t, "type"))
+		m.Id = rapid.Uint16().Draw(t, "id")
+		m.RecursionDesired = rapid.Bool().Draw(t, "rd")
+		m.CheckingDisabled = rapid.Bool().Draw(t, "cd")
+		m.AuthenticatedData = rapid.Bool().Draw(t, "ad")
+		if rapid.Bool().Draw(t, "edns") {
+			m.SetEdns0(rapid.Uint16().Draw(t, "size"), rapid.Bool().Draw(t, "do"))
+			if rapid.IntRange(0, 9).Draw(t, "version") == 0 {
+				m.IsEdns0().SetVersion(1)
+			}
+		}
+		packet, err := m.Pack()
+		if err != nil {
+			return // longer than a name may be
+		}
+		client := netip.MustParseAddr(rapid.SampledFrom([]string{local, inside, inside6, inFront, outsider}).Draw(t, "client"))
+		quick, long := bothWays(t, s, client, packet)
+		if quick != nil {
+			short++
+		}
+		sameAnswer(t, packet, quick, long)
+	})
+	if short == 0 {
+		t.Error("no query took the short way, so nothing was compared")
+	}
+}
+
+// TestShortWayIsTaken holds the queries that speed is about to it.
+func TestShortWayIsTaken(t *testing.T) {
+	s := newServer(t, Config{}, theNames())
+	for _, ask := range []string{
+		"db.dockstack A", "DB A", "db.dockstack AAAA", "nobody.dockstack A", "nobody A",
+		"my_app.internal.dockstack A", "10.0.16.172.in-addr.arpa PTR", "99.0.16.172.in-addr.arpa PTR",
+	} {
+		m := query1(t, ask)
+		for range 2 {
+			packet, err := m.Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			short, long := bothWays(t, s, netip.MustParseAddr(local), packet)
+			if short == nil {
+				t.Errorf("%s (EDNS %v) takes the long way", ask, m.IsEdns0() != nil)
+			}
+			sameAnswer(t, packet, short, long)
+			m.SetEdns0(4096, true)
+		}
+	}
+}
+
+func FuzzQuery(f *testing.F) {
+	s := newServer(f, Config{}, theNames())
+	for _, ask := range []string{"db.dockstack A", "web AAAA", ". NS", "www.example.com A", "10.0.16.172.in-addr.arpa PTR", "db ANY"} {
+		name, qtype, _ := cutQuestion(ask)
+		m := new(dns.Msg).SetQuestion(name, qtype)
+		for range 2 {
+			packet, err := m.Pack()
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(packet, false)
+			m.SetEdns0(1400, true)
+			m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"}}
+		}
+	}
+	f.Add([]byte{}, true)
+	f.Add(slices.Repeat([]byte{0xff}, 40), false)
+	f.Fuzz(func(t *testing.T, packet []byte, inPool bool) { //nolint:revive // a fuzz argument
+		client := netip.MustParseAddr(local)
+		if inPool {
+			client = netip.MustParseAddr(inside)
+		}
+		if len(packet) > maxUDP {
+			return
+		}
+		short, long := bothWays(t, s, client, packet)
+		sameAnswer(t, packet, short, long)
+		if long != nil && !long.Response {
+			t.Fatalf("the answer to %x is a query", packet)
+		}
+	})
+}
+
+func cutQuestion(text string) (string, uint16, bool) {
+	for i := range text {
+		if text[i] == ' ' {
+			return dns.Fqdn(text[:i]), dns.StringToType[text[i+1:]], true
+		}
+	}
+	return "", 0, false
+}
+
+func FuzzReverseName(f *testing.F) {
+	for _, name := range []string{"10.0.16.172.in-addr.arpa", "x.1.in-addr.arpa", ".in-addr.arpa", "6.d.f.ip6.arpa", "300.1.in-addr.arpa"} {
+		f.Add(name)
+	}
+	s := newServer(f, Config{}, theNames())
+	f.Fuzz(func(t *testing.T, name string) {
+		if len(name) > 250 || !isReverse(name) {
+			return
+		}
+		v := s.lookup().decide(&question{name: name, qtype: dns.TypePTR, client: netip.MustParseAddr(local)})
+		if v.owner < 0 || v.owner > len(name) || v.kind != kindForward && v.owner > 0 && name[v.owner-1] != '.' {
+			t.Fatalf("%q: %+v", name, v)
+		}
+	})
+}
+
+func FuzzUpstreamAnswer(f *testing.F) {
+	q := new(dns.Msg).SetQuestion("www.Example.com.", dns.TypeA)
+	q.Id = 0x1234
+	asked, err := q.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	a := new(dns.Msg).SetReply(q)
+	for range 3 {
+		a.Answer = append(a.Answer, &dns.A{
+			Hdr: dns.RR_Header{Name: "www.Example.com.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60},
+			A:   netip.MustParseAddr("192.0.2.1").AsSlice(),
+		})
+		packet, err := a.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packet)
+		f.Add(packet[:len(packet)-3])
+		a.Truncated = true
+		a.SetEdns0(4096, true)
+	}
+	s := newServer(f, Config{}, theNames())
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		m, err := checkAnswer(asked, packet)
+		if err != nil {
+			return
+		}
+		if m.Id != q.Id || len(m.Question) != 1 || m.Question[0] != q.Question[0] {
+			t.Fatalf("%x passed as an answer: %v", packet, m)
+		}
+		// Whatever it says, the client gets a message it can read, or nothing.
+		for _, limit := range []int{minUDP, maxUDP, dns.MaxMsgSize} {
+			fwd := &forward{req: q, limit: limit}
+			buf := make([]byte, limit)
+			if n := s.write(buf, fwd.answer(m.Copy()), limit); n > 0 {
+				unpack(t, buf[:n])
+			}
+		}
+	})
+}
+
+func FuzzResolvConf(f *testing.F) {
+	f.Add([]byte("nameserver 192.0.2.1\nsearch x\nnameserver ::1\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, s := range parseResolvConf(text) {
+			if !s.IsValid() || s.Addr().IsUnspecified() {
+				t.Fatalf("%q gives %s", text, s)
+			}
+		}
+	})
+}
