@@ -3,6 +3,7 @@ package ovs
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/dockstack/dockstack/internal/fabric"
 )
@@ -33,13 +34,13 @@ func (s *Switch) choose(ctx context.Context) (choice, error) {
 		return choice{}, fmt.Errorf("ask the kernel for Open vSwitch's datapath: %w", err)
 	}
 	if kernel && origin == OriginOwn {
-		taken, err := s.probe.LinkExists("ovs-system")
+		taken, err := s.probe.KernelDatapathInUse()
 		if err != nil {
 			return choice{}, fmt.Errorf("look for another switch on the kernel's datapath: %w", err)
 		}
-		if taken && !s.ours(ctx) {
+		if taken && !s.leftByUs() {
 			s.log.WarnContext(ctx, "another switch holds the kernel's datapath and its socket is not to be seen: forwarding in userspace",
-				"name", "ovs-system", "path", s.cfg.HostSocket)
+				"path", s.cfg.HostSocket)
 			kernel = false
 		}
 	}
@@ -49,14 +50,12 @@ func (s *Switch) choose(ctx context.Context) (choice, error) {
 	return choice{origin, DatapathUserspace}, nil
 }
 
-// ours is whether the kernel's datapath was left there by our own switch: its
-// database, which goes with the datapath at a reboot, was used with it.
-func (s *Switch) ours(ctx context.Context) bool {
-	taken, err := s.probe.LinkExists(s.cfg.Bridge)
-	if err != nil {
-		s.log.WarnContext(ctx, "can't look for our bridge", "error", err)
-	}
-	return err == nil && taken
+// leftByUs is whether our own switch left the kernel's datapath there when it was
+// killed: its database lies beside its sockets and is gone after a reboot, as the
+// datapath is.
+func (s *Switch) leftByUs() bool {
+	_, err := os.Stat(s.cfg.database())
+	return err == nil
 }
 
 // offloads that the peers of ports may have, by the choice and by whether the

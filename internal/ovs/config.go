@@ -60,11 +60,11 @@ func (c Config) ownSocket() string { return filepath.Join(c.RunDir, "db.sock") }
 // database is where our own keeps what it knows.
 func (c Config) database() string { return filepath.Join(c.RunDir, "conf.db") }
 
-// Probe tells about the kernel; internal/link implements it.
-type Probe interface {
+// Probe asks the kernel; internal/link has both answers.
+type Probe struct {
 	// KernelDatapath is whether the kernel has Open vSwitch's datapath. Asking
 	// makes the kernel load the module, if it has one.
-	KernelDatapath() (bool, error)
-	// LinkExists is whether this network namespace has a link of this name.
-	LinkExists(name string) (bool, error)
+	KernelDatapath func() (bool, error)
+	// KernelDatapathInUse is whether somebody's switch uses it here.
+	KernelDatapathInUse func() (bool, error)
 }

@@ -87,11 +87,7 @@ func (d *database) root(ctx context.Context) (rootRow, error) {
 	if len(rows) != 1 {
 		return rootRow{}, errors.New("the switch's database is not initialised yet")
 	}
-	version := text(rows[0]["ovs_version"])
-	if version == "" {
-		return rootRow{}, errors.New("ovs-vswitchd has not started yet")
-	}
-	return rootRow{version: version, config: pairs(rows[0]["other_config"])}, nil
+	return rootRow{version: text(rows[0]["ovs_version"]), config: pairs(rows[0]["other_config"])}, nil
 }
 
 type bridgeRow struct {

@@ -176,9 +176,13 @@ func (o *own) runSwitch(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	version, err := o.tools.version(ctx)
+	if err != nil {
+		return err
+	}
 	args := []string{
 		commandSeconds, "--db=unix:" + o.cfg.ownSocket(), "--no-wait", "--", "init", "--",
-		"set", "Open_vSwitch", ".", "external_ids:" + ownerKey + "=" + ownerName,
+		"set", "Open_vSwitch", ".", "external_ids:" + ownerKey + "=" + ownerName, "ovs_version=" + version,
 	}
 	if o.datapath == DatapathUserspace {
 		// Takes effect only when set before ovs-vswitchd starts.
@@ -191,7 +195,7 @@ func (o *own) runSwitch(ctx context.Context) error {
 		"unix:" + o.cfg.ownSocket(), "--unixctl=" + filepath.Join(o.cfg.RunDir, "ovs-vswitchd.ctl"),
 		"-vconsole:warn", "-vsyslog:off", "-vfile:off",
 	}}
-	err := d.run(ctx, o.tools, func(pid int) {
+	err = d.run(ctx, o.tools, func(pid int) {
 		o.mu.Lock()
 		o.switchPID = pid
 		o.mu.Unlock()

@@ -94,6 +94,20 @@ func (t tools) run(ctx context.Context, stdin io.Reader, name string, args ...st
 	return stdout.Bytes(), nil
 }
 
+// version is that of the programs, as in "3.5.0".
+func (t tools) version(ctx context.Context) (string, error) {
+	out, err := t.run(ctx, nil, "ovs-vsctl", "--version")
+	if err != nil {
+		return "", err
+	}
+	// ovs-vsctl (Open vSwitch) 3.5.0
+	fields := strings.Fields(firstLine(string(out)))
+	if len(fields) == 0 {
+		return "", fmt.Errorf("ovs-vsctl tells no version: %w", ErrNoSwitch)
+	}
+	return fields[len(fields)-1], nil
+}
+
 // firstWord is the first argument that is no option, which says what was asked.
 func firstWord(args []string) string {
 	for _, a := range args {
