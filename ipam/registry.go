@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dockstack/dockstack/internal/kv"
+	"github.com/dockstack/dockstack/internal/kv/group"
 )
 
 const (
@@ -47,19 +47,16 @@ type Config struct {
 // use, and what they report as done is in the store.
 //
 // All decisions are made by one caller at a time, on behalf of everybody who
-// waits (see run): in memory first, then written to the store in one commit,
+// waits (see serve): in memory first, then written to the store in one commit,
 // and only then answered. A commit that fails undoes them all.
 type Registry struct {
 	cfg   Config
 	store kv.Store
 	snap  atomic.Pointer[Snapshot]
 
-	// mu guards queue and leading.
-	mu      sync.Mutex
-	queue   []*call
-	leading bool
+	calls group.Queue[*call]
 
-	// What follows belongs to the leader.
+	// What follows belongs to serve, and to Open before it.
 
 	pools map[string]*pool
 	// endpoints are the leases attached to each endpoint.

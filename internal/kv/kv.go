@@ -20,10 +20,13 @@ type Op struct {
 type Store interface {
 	// Load calls fn for every key below prefix, in key order, from one
 	// consistent picture. key and value are valid only during the call.
-	// An error of fn ends the walk and is returned as it is.
+	// An error of fn ends the walk and is returned as it is. fn must not call
+	// the store.
 	Load(ctx context.Context, prefix string, fn func(key string, value []byte) error) error
 	// Commit applies all ops or none, in order, and returns when they are
-	// durable. The store keeps no reference to ops.
+	// durable. The store keeps no reference to ops. After an error the ops
+	// may have been applied nevertheless, where only the answer got lost;
+	// ErrNoSpace and ErrNotStorable say that they were not.
 	Commit(ctx context.Context, ops []Op) error
 	// Close releases the store. Later calls return ErrClosed.
 	Close() error
