@@ -142,10 +142,17 @@ func isMeta(qtype uint16) bool {
 }
 
 // writePlain writes the answer v to the query p over it, in buf, and returns
-// its length, or 0 where that takes the long way.
+// its length. Where that takes the long way it returns 0 and leaves buf as it
+// is, for the long way reads the query again.
 func (z *zone) writePlain(buf []byte, p *plain, v *verdict) int {
-	limit := min(p.limit, cap(buf))
-	w := writer{buf: buf[:p.end], limit: limit}
+	size := p.end + z.size(v)
+	if p.edns {
+		size += optLen
+	}
+	if size == p.end || size > min(p.limit, cap(buf)) {
+		return 0
+	}
+	w := writer{buf: buf[:p.end]}
 	rcode, answers, authorities := dns.RcodeSuccess, 0, 0
 	switch v.kind {
 	case kindAddrs:
@@ -154,7 +161,7 @@ func (z *zone) writePlain(buf []byte, p *plain, v *verdict) int {
 		}
 		answers = len(v.addrs)
 	case kindPTR:
-		w.name(dns.TypePTR, v.target)
+		w.pointer(v.target)
 		answers = 1
 	case kindNXDomain, kindNoData:
 		w.soa(z, p, v)
@@ -168,34 +175,38 @@ func (z *zone) writePlain(buf []byte, p *plain, v *verdict) int {
 	if p.edns {
 		w.opt(p)
 	}
-	if w.full {
-		return 0
-	}
 	b := w.buf
 	flags := flagQR | flagAA | flagRA | p.flags&(flagRD|flagCD) | uint16(rcode) //nolint:gosec // 0 or 3
 	binary.BigEndian.PutUint16(b[2:], flags)
 	binary.BigEndian.PutUint16(b[6:], uint16(answers))     //nolint:gosec // bounded by the buffer
 	binary.BigEndian.PutUint16(b[8:], uint16(authorities)) //nolint:gosec // 0 or 1
-	binary.BigEndian.PutUint16(b[10:], 0)
-	if p.edns {
-		b[11] = 1
-	}
 	return len(b)
 }
 
-// writer appends records to buf, up to limit bytes.
-type writer struct {
-	buf   []byte
-	limit int
-	full  bool
+// size is an upper bound of what v's records take; 0 for what is left to the
+// long way.
+func (z *zone) size(v *verdict) int {
+	switch v.kind {
+	case kindAddrs:
+		return len(v.addrs) * (recordHead + 16)
+	case kindPTR:
+		return recordHead + len(v.target) + 2
+	case kindNXDomain, kindNoData:
+		return recordHead + z.soaLen()
+	default:
+		return 0
+	}
 }
 
-// room tells whether n more bytes fit.
-func (w *writer) room(n int) bool {
-	if len(w.buf)+n > w.limit {
-		w.full = true
-	}
-	return !w.full
+// soaLen is the length of an SOA record's data.
+func (z *zone) soaLen() int { return len(z.wire) + 1 + len(hostmaster) + len(z.wire) + 20 }
+
+// recordHead is the length of a record before its data, its name a pointer.
+const recordHead = 12
+
+// writer appends records to a buffer that has room for them.
+type writer struct {
+	buf []byte
 }
 
 // head begins a record of the question's name.
@@ -213,9 +224,6 @@ func (w *writer) tail(ttl uint32, rdlen int) {
 }
 
 func (w *writer) addr(a netip.Addr) {
-	if !w.room(12 + a.BitLen()/8) {
-		return
-	}
 	if a.Is4() {
 		w.head(dns.TypeA, 4)
 		v4 := a.As4()
@@ -227,26 +235,20 @@ func (w *writer) addr(a netip.Addr) {
 	w.buf = append(w.buf, v6[:]...)
 }
 
-func (w *writer) name(rtype uint16, target string) {
-	if w.room(12 + len(target) + 2) {
-		w.head(rtype, len(target)+2)
-		w.buf = appendName(w.buf, target)
-	}
+func (w *writer) pointer(target string) {
+	w.head(dns.TypePTR, len(target)+2)
+	w.buf = appendName(w.buf, target)
 }
 
 // soa writes the SOA record of the zone that begins at v.owner of the name.
 func (w *writer) soa(z *zone, p *plain, v *verdict) {
-	rdlen := len(z.wire) + 1 + len(hostmaster) + len(z.wire) + 20
-	if !w.room(12 + rdlen) {
-		return
-	}
 	if v.owner == len(p.name) {
 		w.buf = append(w.buf, 0)
 	} else {
 		w.buf = binary.BigEndian.AppendUint16(w.buf, uint16(0xc000|(headerLen+v.owner))) //nolint:gosec // a name has at most 255 bytes
 	}
 	w.buf = binary.BigEndian.AppendUint16(w.buf, dns.TypeSOA)
-	w.tail(negativeTTL, rdlen)
+	w.tail(negativeTTL, z.soaLen())
 	w.buf = append(w.buf, z.wire...)
 	w.buf = append(w.buf, byte(len(hostmaster)))
 	w.buf = append(w.buf, hostmaster...)
@@ -258,9 +260,6 @@ func (w *writer) soa(z *zone, p *plain, v *verdict) {
 
 // opt writes the EDNS record.
 func (w *writer) opt(p *plain) {
-	if !w.room(optLen) {
-		return
-	}
 	w.buf = append(w.buf, 0)
 	w.buf = binary.BigEndian.AppendUint16(w.buf, dns.TypeOPT)
 	w.buf = binary.BigEndian.AppendUint16(w.buf, maxUDP)

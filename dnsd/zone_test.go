@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	outsider = "192.0.2.77"     // served nowhere
-	local    = "127.0.0.1"      // the host
-	inside   = "172.16.9.9"     // a client on "internal"
-	inside6  = "fd00:16::9"     // the same, by IPv6
-	inFront  = "10.9.0.200"     // a client on "front"
+	outsider = "192.0.2.77" // served nowhere
+	local    = "127.0.0.1"  // the host
+	inside   = "172.16.9.9" // a client on "internal"
+	inside6  = "fd00:16::9" // the same, by IPv6
+	inFront  = "10.9.0.200" // a client on "front"
 	soaOf    = " SOA dockstack. hostmaster.dockstack. 7 60 10 3600 1"
 	noName   = "NXDOMAIN aa ra / dockstack. 1" + soaOf
 	noData   = "NOERROR aa ra / dockstack. 1" + soaOf
