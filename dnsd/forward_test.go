@@ -1,0 +1,383 @@
+package dnsd
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// upstream is a resolver on loopback that answers as its script says.
+type upstream struct {
+	addr netip.AddrPort
+
+	mu  sync.Mutex
+	got []string // "udp www.example.com. A edns=1232 do", in order
+}
+
+// asked returns what came in.
+func (u *upstream) asked() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.got)
+}
+
+// startUpstream answers each query with what script returns; nil is silence.
+func startUpstream(t testing.TB, script func(network string, q *dns.Msg) *dns.Msg) *upstream {
+	t.Helper()
+	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &upstream{addr: netip.MustParseAddrPort(pc.LocalAddr().String())}
+	l, err := net.Listen("tcp4", u.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(network string, s *dns.Server) {
+		started := make(chan struct{})
+		s.NotifyStartedFunc = func() { close(started) }
+		s.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+			line := network + " " + q.Question[0].Name + " " + dns.TypeToString[q.Question[0].Qtype]
+			if opt := q.IsEdns0(); opt != nil {
+				line += " edns"
+				if opt.Do() {
+					line += " do"
+				}
+				for _, o := range opt.Option {
+					line += " " + o.String()
+				}
+			}
+			u.mu.Lock()
+			u.got = append(u.got, line)
+			u.mu.Unlock()
+			if a := script(network, q); a != nil {
+				_ = w.WriteMsg(a)
+			}
+		})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = s.ActivateAndServe()
+		}()
+		<-started
+		t.Cleanup(func() {
+			_ = s.Shutdown()
+			<-ended
+		})
+	}
+	serve("udp", &dns.Server{PacketConn: pc})
+	serve("tcp", &dns.Server{Listener: l})
+	return u
+}
+
+// withA answers q with n addresses.
+func withA(q *dns.Msg, n int) *dns.Msg {
+	a := new(dns.Msg).SetReply(q)
+	a.Authoritative = true
+	for i := range n {
+		a.Answer = append(a.Answer, &dns.A{
+			Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 300},
+			A:   netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}).AsSlice(),
+		})
+	}
+	return a
+}
+
+func rcode(code int) func(string, *dns.Msg) *dns.Msg {
+	return func(_ string, q *dns.Msg) *dns.Msg { return new(dns.Msg).SetRcode(q, code) }
+}
+
+func silent(string, *dns.Msg) *dns.Msg { return nil }
+
+func forwarding(to ...netip.AddrPort) Config {
+	return Config{
+		Forwarders:      func() []netip.AddrPort { return to },
+		UpstreamTimeout: 300 * time.Millisecond, ForwardBudget: 5 * time.Second,
+	}
+}
+
+func TestForwards(t *testing.T) {
+	good := func(_ string, q *dns.Msg) *dns.Msg { return withA(q, 1) }
+	const answer = "NOERROR ra | www.example.com. 300 A 192.0.2.1"
+	type script = func(string, *dns.Msg) *dns.Msg
+	for name, tt := range map[string]struct {
+		scripts []script
+		want    string
+	}{
+		"an answer, no longer authoritative": {[]script{good}, answer},
+		"the first is silent":                {[]script{silent, good}, answer},
+		"the first fails":                    {[]script{rcode(dns.RcodeServerFailure), good}, answer},
+		"the first refuses":                  {[]script{rcode(dns.RcodeRefused), good}, answer},
+		"no such name is final":              {[]script{rcode(dns.RcodeNameError), good}, "NXDOMAIN ra"},
+		"all are silent":                     {[]script{silent, silent}, "SERVFAIL ra"},
+		"all fail":                           {[]script{rcode(dns.RcodeServerFailure), silent}, "SERVFAIL ra"},
+		"there is none":                      {nil, "SERVFAIL ra"},
+		"somebody answers another question":  {[]script{func(_ string, q *dns.Msg) *dns.Msg { q.Question[0].Name = "evil.example."; return withA(q, 1) }, good}, answer},
+		"somebody answers with another ID":   {[]script{func(_ string, q *dns.Msg) *dns.Msg { q.Id++; return withA(q, 2) }, good}, answer},
+		"somebody answers in other letters":  {[]script{func(_ string, q *dns.Msg) *dns.Msg { q.Question[0].Name = "WWW.example.com."; return withA(q, 2) }, good}, answer},
+		"a long one comes over TCP":          {[]script{func(n string, q *dns.Msg) *dns.Msg { a := withA(q, 1); a.Truncated = n == "udp"; return a }}, answer},
+		"an extended code without EDNS to say": {[]script{func(_ string, q *dns.Msg) *dns.Msg {
+			return new(dns.Msg).SetRcode(q, dns.RcodeBadCookie).SetEdns0(1232, false)
+		}}, "SERVFAIL ra"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var to []netip.AddrPort
+			for _, script := range tt.scripts {
+				to = append(to, startUpstream(t, script).addr)
+			}
+			_, addr := serve(t, forwarding(to...), theNames())
+			for _, network := range []string{"udp", "tcp"} {
+				if got := brief(ask(t, network, addr, query1(t, "www.example.com A"))); got != tt.want {
+					t.Errorf("%s: got %s, want %s", network, got, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestForwardedEDNS(t *testing.T) {
+	up := startUpstream(t, func(_ string, q *dns.Msg) *dns.Msg {
+		a := withA(q, 1)
+		if q.IsEdns0() != nil {
+			a.SetEdns0(4096, true)
+			a.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "00112233445566770011223344556677"}, &dns.EDNS0_EDE{InfoCode: 4}}
+		}
+		return a
+	})
+	_, addr := serve(t, forwarding(up.addr), theNames())
+	plain := ask(t, "udp", addr, query1(t, "www.example.com A"))
+	if plain.IsEdns0() != nil {
+		t.Errorf("EDNS for who did not ask: %v", plain)
+	}
+	m := query1(t, "www.example.com A")
+	m.SetEdns0(4096, true)
+	m.IsEdns0().Option = []dns.EDNS0{
+		&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"},
+		&dns.EDNS0_NSID{Code: dns.EDNS0NSID},
+	}
+	r := ask(t, "udp", addr, m)
+	opt := r.IsEdns0()
+	if opt == nil || !opt.Do() || opt.UDPSize() != maxUDP || len(opt.Option) != 1 || opt.Option[0].Option() != dns.EDNS0EDE {
+		t.Errorf("EDNS in the answer: %v", opt)
+	}
+	if got := strings.TrimSpace(strings.Join(up.asked(), ", ")); got != "udp www.example.com. A, udp www.example.com. A edns do" {
+		t.Errorf("the resolver was asked %q", got)
+	}
+}
+
+func TestForwardedAnswersAreCutForUDP(t *testing.T) {
+	up := startUpstream(t, func(network string, q *dns.Msg) *dns.Msg {
+		a := withA(q, 200)
+		if network == "udp" {
+			a.Answer, a.Truncated = nil, true
+		}
+		return a
+	})
+	_, addr := serve(t, forwarding(up.addr), theNames())
+	small := ask(t, "udp", addr, query1(t, "www.example.com A"))
+	if !small.Truncated || len(small.Answer) < 20 {
+		t.Errorf("over UDP: truncated %v, %d addresses", small.Truncated, len(small.Answer))
+	}
+	if whole := ask(t, "tcp", addr, query1(t, "www.example.com A")); whole.Truncated || len(whole.Answer) != 200 {
+		t.Errorf("over TCP: truncated %v, %d addresses", whole.Truncated, len(whole.Answer))
+	}
+}
+
+func TestASilentResolverIsAskedLast(t *testing.T) {
+	dead := startUpstream(t, silent)
+	good := startUpstream(t, func(_ string, q *dns.Msg) *dns.Msg { return withA(q, 1) })
+	_, addr := serve(t, forwarding(dead.addr, good.addr), theNames())
+	for range 5 {
+		ask(t, "udp", addr, query1(t, "www.example.com A"))
+	}
+	if n := len(dead.asked()); n != 1 {
+		t.Errorf("the dead resolver was asked %d times", n)
+	}
+}
+
+func TestNeverAsksItself(t *testing.T) {
+	var self atomic.Pointer[netip.AddrPort]
+	up := startUpstream(t, func(_ string, q *dns.Msg) *dns.Msg { return withA(q, 1) })
+	cfg := forwarding()
+	cfg.Forwarders = func() []netip.AddrPort { return []netip.AddrPort{*self.Load(), up.addr} }
+	s, addr := serve(t, cfg, theNames())
+	self.Store(&addr)
+	ask(t, "udp", addr, query1(t, "www.example.com A"))
+	if st := s.Stats(); st.Queries != 1 || st.Forwarded != 1 || len(up.asked()) != 1 {
+		t.Errorf("counted %+v, the resolver was asked %q", st, up.asked())
+	}
+}
+
+func TestWhatIsOursDoesNotLeaveTheHost(t *testing.T) {
+	up := startUpstream(t, func(_ string, q *dns.Msg) *dns.Msg { return withA(q, 1) })
+	_, addr := serve(t, forwarding(up.addr), theNames())
+	for _, q := range []string{"db A", "nobody A", "nobody AAAA", "nobody.dockstack A", "db.dockstack MX", "99.0.16.172.in-addr.arpa PTR", "localhost A"} {
+		ask(t, "udp", addr, query1(t, q))
+	}
+	if got := up.asked(); len(got) > 0 {
+		t.Errorf("the resolver was asked %q", got)
+	}
+}
+
+func TestTooManyInFlight(t *testing.T) {
+	release := make(chan struct{})
+	up := startUpstream(t, func(_ string, q *dns.Msg) *dns.Msg {
+		<-release
+		return withA(q, 1)
+	})
+	cfg := forwarding(up.addr)
+	cfg.MaxInFlight, cfg.UpstreamTimeout, cfg.ForwardBudget = 3, 20*time.Second, 20*time.Second
+	s, addr := serve(t, cfg, theNames())
+	var waiting sync.WaitGroup
+	for range cfg.MaxInFlight {
+		waiting.Go(func() {
+			m := new(dns.Msg).SetQuestion("slow.example.com.", dns.TypeA)
+			c := dns.Client{Timeout: 20 * time.Second}
+			r, _, err := c.ExchangeContext(context.Background(), m, addr.String())
+			if err != nil || len(r.Answer) != 1 {
+				t.Errorf("slow query: %v, %v", r, err)
+			}
+		})
+	}
+	for s.Stats().Forwarded < uint64(cfg.MaxInFlight) {
+		time.Sleep(time.Millisecond)
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		m := query1(t, "one-more.example.com A")
+		m.SetEdns0(1232, false)
+		r := ask(t, network, addr, m)
+		if brief(r) != "SERVFAIL ra" || !strings.Contains(r.String(), overloadReason) {
+			t.Errorf("%s: one more was answered %v", network, r)
+		}
+		// Our own names are answered all the same.
+		if got := brief(ask(t, network, addr, query1(t, "db A"))); !strings.HasPrefix(got, "NOERROR aa") {
+			t.Errorf("%s: %s", network, got)
+		}
+	}
+	if st := s.Stats(); st.Overloaded != 2 {
+		t.Errorf("counted %+v", st)
+	}
+	close(release)
+	waiting.Wait()
+}
+
+func TestCloseDoesNotWaitForResolvers(t *testing.T) {
+	up := startUpstream(t, silent)
+	cfg := forwarding(up.addr)
+	cfg.UpstreamTimeout, cfg.ForwardBudget = time.Hour, time.Hour
+	s, addr := serve(t, cfg, theNames())
+	c, err := net.Dial("udp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	packet, err := query1(t, "www.example.com A").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(packet); err != nil {
+		t.Fatal(err)
+	}
+	for len(up.asked()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	s.Close() // the test's own time limit is what fails here
+}
+
+func TestCheckAnswer(t *testing.T) {
+	q := new(dns.Msg).SetQuestion("www.Example.com.", dns.TypeA)
+	asked, err := q.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		change func(*dns.Msg)
+		good   bool
+	}{
+		"the answer":        {func(*dns.Msg) {}, true},
+		"no such name":      {func(m *dns.Msg) { m.Rcode = dns.RcodeNameError }, true},
+		"another ID":        {func(m *dns.Msg) { m.Id++ }, false},
+		"a query":           {func(m *dns.Msg) { m.Response = false }, false},
+		"another opcode":    {func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }, false},
+		"another type":      {func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAAAA }, false},
+		"another class":     {func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }, false},
+		"another case":      {func(m *dns.Msg) { m.Question[0].Name = "www.example.com." }, false},
+		"no question":       {func(m *dns.Msg) { m.Question = nil }, false},
+		"a second question": {func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) }, false},
+	} {
+		a := withA(q, 1)
+		tt.change(a)
+		packet, err := a.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := checkAnswer(asked, packet); (err == nil) != tt.good || err != nil && !errors.Is(err, errBadAnswer) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Cut in a record: nothing, unless it says so itself.
+	a := withA(q, 1)
+	for _, truncated := range []bool{false, true} {
+		a.Truncated = truncated
+		packet, err := a.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := checkAnswer(asked, packet[:len(packet)-2]); (err == nil) != truncated || truncated && len(m.Answer) > 0 {
+			t.Errorf("cut, TC %v: %v, %v", truncated, m, err)
+		}
+	}
+}
+
+func TestResolvConf(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	write := func(text string) {
+		t.Helper()
+		// By renaming, as resolvconf and NetworkManager do.
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	servers := ResolvConf(path)
+	if got := servers(); got != nil {
+		t.Errorf("without a file: %v", got)
+	}
+	write("# comment\nsearch lab\nnameserver 192.0.2.1\n\tnameserver  fe80::1%eth0 # x\nnameserver nonsense\nnameserver\nnameserver 0.0.0.0\noptions edns0\n")
+	eventually(t, servers, "192.0.2.1:53 [fe80::1%eth0]:53 127.0.0.1:53")
+	write("nameserver 192.0.2.2")
+	eventually(t, servers, "192.0.2.2:53")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(confEvery + 100*time.Millisecond)
+	eventually(t, servers, "192.0.2.2:53")
+}
+
+func eventually(t *testing.T, servers func() []netip.AddrPort, want string) {
+	t.Helper()
+	got := ""
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var list []string
+		for _, s := range servers() {
+			list = append(list, s.String())
+		}
+		if got = strings.Join(list, " "); got == want {
+			return
+		}
+	}
+	t.Errorf("resolvers are %s, want %s", got, want)
+}
