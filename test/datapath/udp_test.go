@@ -1,0 +1,87 @@
+package datapath
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// receiver counts datagrams by size inside a box.
+func (b *box) receiver(a netip.Addr) (conn *net.UDPConn, next func(time.Duration) int) {
+	b.tb.Helper()
+	b.must(func() (err error) {
+		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+		return err
+	})
+	b.tb.Cleanup(func() { _ = conn.Close() })
+	buf := make([]byte, 1<<16)
+	return conn, func(d time.Duration) int {
+		_ = conn.SetReadDeadline(time.Now().Add(d))
+		n, err := conn.Read(buf)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+}
+
+// sendUDP sends one buffer from a box, cut by the kernel into segments when
+// segment is not 0.
+func (b *box) sendUDP(to netip.AddrPort, size, segment int) error {
+	return b.do(func() error {
+		c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if segment > 0 {
+			raw, err := c.SyscallConn()
+			if err != nil {
+				return err
+			}
+			var set error
+			if err := raw.Control(func(fd uintptr) {
+				set = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT, segment)
+			}); err != nil {
+				return err
+			}
+			if set != nil {
+				return set
+			}
+		}
+		_, err = c.Write(make([]byte, size))
+		return err
+	})
+}
+
+// QUIC and WireGuard send so.
+func TestSegmentedAndFragmentedUDP(t *testing.T) {
+	w := newWorld(t)
+	n := w.network(7)
+	a, b := w.container(n, "10.0.0.2", "fd00::2"), w.container(n, "10.0.0.3", "fd00::3")
+	for _, to := range b.ep.Addrs {
+		conn, next := b.receiver(to)
+		at := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+		// The first datagram of all may wait for a neighbour's MAC.
+		if err := a.sendUDP(at, 1, 0); err != nil || next(time.Second) != 1 {
+			t.Fatalf("to %s: a datagram of one byte was lost: %v", to, err)
+		}
+		if err := a.sendUDP(at, 13000, 1300); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10 {
+			if got := next(time.Second); got != 1300 {
+				t.Errorf("to %s: segment %d has %d bytes, want 1300", to, i, got)
+			}
+		}
+		if err := a.sendUDP(at, 8000, 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := next(time.Second); got != 8000 {
+			t.Errorf("to %s: fragmented datagram of %d bytes, want 8000", to, got)
+		}
+	}
+}
