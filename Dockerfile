@@ -9,8 +9,8 @@ SHELL ["/bin/sh", "-euc"]
 # Older switches are 5 to 7 times slower in userspace and lose new flows when started early after boot.
 ARG OVS_MINIMUM=3.5
 # hadolint ignore=DL3008
-RUN apt-get update \
- && apt-get install -y --no-install-recommends openvswitch-switch \
+RUN apt-get -qq update \
+ && DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends openvswitch-switch >/dev/null \
  && rm -rf /var/lib/apt/lists/* \
  && version=$(dpkg-query -W -f '${Version}' openvswitch-switch) \
  && { dpkg --compare-versions "$version" ge "$OVS_MINIMUM" \
@@ -31,7 +31,7 @@ RUN mkdir -p /rootfs/proc /rootfs/sys /rootfs/dev /rootfs/etc /rootfs/run /rootf
     done \
  && install -D -m 644 /usr/share/doc/openvswitch-switch/copyright /rootfs/usr/share/doc/openvswitch-switch/copyright \
  && install -D -m 644 /usr/share/openvswitch/vswitch.ovsschema /rootfs/usr/share/openvswitch/vswitch.ovsschema \
- && chroot /rootfs /usr/bin/ovs-vswitchd --version
+ && for tool in /rootfs/usr/bin/*; do chroot /rootfs "/usr/bin/${tool##*/}" --version >/dev/null; done
 
 FROM scratch
 COPY --from=switch /rootfs/ /

@@ -13,7 +13,7 @@ FUZZTIME ?= 10s
 BUILD := build
 BIN := $(BUILD)/engine/bin
 TOOLS := $(BUILD)/tools
-ENGINE := $(addprefix $(BIN)/,dockerd docker-proxy runc docker docker-compose)
+ENGINE := $(addprefix $(BIN)/,dockerd docker-proxy docker-init runc docker docker-compose)
 GOBUILD := go build -buildvcs=false -trimpath
 SOURCES := $(shell find cmd plugin ipam dnsd internal -name '*.go' ! -name '*_test.go' 2>/dev/null)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -42,6 +42,10 @@ $(BIN)/runc: test/engine/runc/go.mod test/engine/runc/go.sum | deps
 	@echo "building runc"
 	cd test/engine/runc && go build -buildvcs=false -tags seccomp -ldflags '-s -w -X main.version=1.3.3' \
 		-o $(CURDIR)/$@ github.com/opencontainers/runc
+
+$(BIN)/docker-init: | deps
+	mkdir -p $(BIN)
+	ln -sf /usr/bin/tini-static $@
 
 $(BIN)/docker: test/engine/cli/go.mod test/engine/cli/go.sum
 	@echo "building the docker command"

@@ -6,7 +6,7 @@ packages='
 	build-essential ca-certificates pkg-config libseccomp-dev
 	containerd debootstrap docker-registry
 	iptables nftables iproute2 ethtool iputils-ping iputils-arping kmod util-linux procps
-	dnsmasq-base dnsperf iperf3 keepalived redis-tools
+	dnsmasq-base dnsperf iperf3 keepalived redis-tools tini
 	busybox-static cpio qemu-system-x86 shellcheck tmux xz-utils
 '
 

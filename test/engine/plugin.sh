@@ -9,7 +9,10 @@ image=dockstack-rootfs:build
 base=$(sed -n 's/^ARG DEBIAN=//p' Dockerfile)
 test/engine/base-image.sh trixie "$base"
 # The build has the machine's network: a private engine has no bridge to give it.
-docker build --network=host -t "$image" .
+echo "building the plugin's root file system (about a minute the first time)"
+mkdir -p build/cache
+docker build --network=host -t "$image" . >build/cache/plugin.log 2>&1 ||
+	{ tail -n 40 build/cache/plugin.log >&2; exit 1; }
 
 mkdir -p "$out"
 rm -rf "$out/rootfs.new"

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -146,9 +147,23 @@ func (h *holder) kill(ctx context.Context) error {
 		if h.lifeline != nil {
 			_ = h.lifeline.Close()
 		}
-		err = waitPidfd(ctx, h.pidfd)
+		if err = waitPidfd(ctx, h.pidfd); err == nil {
+			waitReaped(ctx, h.pidfd)
+		}
 	})
 	return err
+}
+
+// waitReaped waits until the parent has taken note of a dead process, for until then it is in every list. The parent
+// may be the machine's init, which is not ours to blame: after a while it is left to it.
+func waitReaped(ctx context.Context, fd int) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for unix.PidfdSendSignal(fd, 0, nil, 0) == nil {
+		if wait(ctx, 5*time.Millisecond) != nil {
+			return
+		}
+	}
 }
 
 // waitPidfd waits until the process has ended.

@@ -112,7 +112,7 @@ func (o Options) complete() (Options, error) {
 // Host returns host number n, counted from 1.
 func (l *Lab) Host(n int) *Host { return l.Hosts[n-1] }
 
-// Detach lets the lab go on after this process ends, until Down.
+// Detach lets the lab go on without this process, until Down. The Lab is not to be used any more.
 func (l *Lab) Detach() error {
 	if err := l.save(); err != nil {
 		return err
@@ -122,7 +122,9 @@ func (l *Lab) Detach() error {
 			return err
 		}
 	}
-	return nil
+	err := l.lock.Close()
+	l.lock = nil
+	return err
 }
 
 // Stop kills everything in the lab and removes what it left. It may be called twice.

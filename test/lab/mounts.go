@@ -35,9 +35,7 @@ func mountAll(s spec) error {
 		{"mount /proc", func() error {
 			return unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 		}},
-		{"mount /sys", func() error {
-			return unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-		}},
+		{"mount /sys", func() error { return mountSys(s) }},
 		{"mount cgroups", func() error { return mountCgroups(cgroups) }},
 		{"share mounts", func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "") }},
 	}
@@ -106,6 +104,14 @@ func mountRun(s spec) error {
 		return err
 	}
 	return unix.Mount(aside, s.RunDir, "", unix.MS_MOVE, "")
+}
+
+// mountSys shows the host's own network in /sys, and makes room for its own view of the cgroups.
+func mountSys(s spec) error {
+	if s.Network == Machine { // the same network, so the same /sys: the kernel refuses to mount it on itself
+		return unix.Unmount("/sys/fs/cgroup", unix.MNT_DETACH)
+	}
+	return unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 }
 
 // cgroupMount is one mounted hierarchy.
