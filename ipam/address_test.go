@@ -251,6 +251,6 @@ func TestAContainerRenamedWhileItRuns(t *testing.T) {
 	// A fixed number that the running container holds.
 	w.attach("ep5", "172.16.0.4")
 	_, err = w.fix("web", "172.16.0.4")
-	w.fails(err, ipam.ErrAddressTaken, `address is taken: 172.16.0.4 in network internal (172.16.0.0/24) is held by container "web~ep5", which runs; stop that one, or choose another address for "web"`)
+	w.fails(err, ipam.ErrAddressTaken, `address is taken: 172.16.0.4 in network internal (172.16.0.0/24) is held by the container that was called "web" when it started, which runs; stop that one, or choose another address for "web"`)
 	w.holds("172.16.0.4", "web live")
 }

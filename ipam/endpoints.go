@@ -111,7 +111,7 @@ func (t *tx) macFree(ep Endpoint, own []*lease, wanted mac) error {
 	for _, p := range t.r.networkPools(ep.Network) {
 		for _, l := range p.names {
 			if l.mac == wanted && l.name != own[0].name && l.endpoint != ep.ID && t.held(l) {
-				return fmt.Errorf("%w: MAC address %s in network %s is container %q's; choose another", ErrAddressTaken, wanted, network, l.name)
+				return fmt.Errorf("%w: MAC address %s in network %s belongs to %s; choose another", ErrAddressTaken, wanted, network, l.who())
 			}
 		}
 	}

@@ -131,8 +131,8 @@ func (t *tx) usable(p *pool, addr netip.Addr) error {
 func (t *tx) takeFrom(holder *lease, name string) error {
 	rec := &holder.pool.rec
 	if t.held(holder) {
-		return fmt.Errorf("%w: %s in %s is held by container %q, which runs; stop that one, or choose another address for %q",
-			ErrAddressTaken, holder.addr, rec, holder.name, name)
+		return fmt.Errorf("%w: %s in %s is held by %s, which runs; stop that one, or choose another address for %q",
+			ErrAddressTaken, holder.addr, rec, holder.who(), name)
 	}
 	if holder.reserved {
 		return fmt.Errorf("%w: %s in %s is reserved for %q; choose another address for %q, or take the reservation back",

@@ -100,8 +100,8 @@ func (t *tx) clearFor(p *pool, addr netip.Addr, use string) error {
 	case l == nil:
 		return nil
 	case t.held(l):
-		return fmt.Errorf("%w: %s can't be %s of %s: container %q has it; choose another, or stop that container",
-			ErrAddressTaken, addr, use, &p.rec, l.name)
+		return fmt.Errorf("%w: %s can't be %s of %s: %s has it; choose another, or stop that container",
+			ErrAddressTaken, addr, use, &p.rec, l.who())
 	case l.reserved:
 		return fmt.Errorf("%w: %s can't be %s of %s: it is reserved for %q; choose another, or take the reservation back",
 			ErrAddressTaken, addr, use, &p.rec, l.name)

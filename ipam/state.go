@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -36,6 +37,14 @@ func (l *lease) at() time.Time { return time.UnixMilli(l.since) }
 // placeholder tells whether the lease stands under a name that we made for a
 // container renamed while it ran.
 func (l *lease) placeholder() bool { return strings.Contains(l.name, placeholderMark) }
+
+// who names the lease's container as a person knows it.
+func (l *lease) who() string {
+	if was, _, made := strings.Cut(l.name, placeholderMark); made {
+		return fmt.Sprintf("the container that was called %q when it started", was)
+	}
+	return fmt.Sprintf("container %q", l.name)
+}
 
 func (l *lease) hardware() mac {
 	if l.mac != (mac{}) {
