@@ -146,7 +146,7 @@ func FuzzQuery(f *testing.F) {
 	}
 	f.Add([]byte{}, true)
 	f.Add(slices.Repeat([]byte{0xff}, 40), false)
-	f.Fuzz(func(t *testing.T, packet []byte, inPool bool) { //nolint:revive // a fuzz argument
+	f.Fuzz(func(t *testing.T, packet []byte, inPool bool) {
 		client := netip.MustParseAddr(local)
 		if inPool {
 			client = netip.MustParseAddr(inside)

@@ -113,7 +113,7 @@ func (f *forward) failure(code uint16, reason string) *dns.Msg {
 // flight.
 type forwarder struct {
 	// ctx ends them all.
-	ctx     context.Context //nolint:containedctx // it is the server's life, not a call's
+	ctx     context.Context // the server's life, not a call's
 	servers func() []netip.AddrPort
 	// self tells whether we listen on an address.
 	self    func(netip.AddrPort) bool

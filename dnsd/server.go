@@ -34,7 +34,7 @@ type Server struct {
 	self     atomic.Pointer[map[netip.AddrPort]struct{}]
 
 	// ctx ends with Close, and with it whatever the server has under way.
-	ctx    context.Context //nolint:containedctx // it is the server's life, not a call's
+	ctx    context.Context // the server's life, not a call's
 	cancel context.CancelFunc
 	// wg counts the goroutines of listeners and connections.
 	wg sync.WaitGroup
