@@ -79,16 +79,16 @@ func askFrom(t *testing.T, network, client, server string) string {
 		t.Fatal(err)
 	}
 	if network == "tcp" {
-		if err := (&stream{conn: c}).write(packet); err != nil {
+		if err = (&stream{conn: c}).write(packet); err != nil {
 			t.Fatal(err)
 		}
-		answer, err := readFramed(c, nil)
-		if err != nil {
+		var answer []byte
+		if answer, err = readFramed(c, nil); err != nil {
 			t.Fatal(err)
 		}
 		return brief(unpack(t, answer))
 	}
-	if _, err := c.Write(packet); err != nil {
+	if _, err = c.Write(packet); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, maxUDP)

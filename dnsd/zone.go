@@ -259,12 +259,17 @@ func isNetwork(have, want string) bool {
 // shares in the other family; else all. They come in order of address, turned
 // by the query's ID, so that several share the load.
 func (m match) pick(q *question, addrs []netip.Addr) []netip.Addr {
+	home := slices.IndexFunc(m.hosts, func(h Host) bool { return h.Pool.Contains(q.client) })
 	best := 0
 	for _, h := range m.hosts {
 		if !ofType(h.Addr, q.qtype) || !m.has(h) {
 			continue
 		}
-		switch near := m.nearness(h, q.client); {
+		near := 0
+		if home >= 0 {
+			near = h.nearness(m.hosts[home], q.client)
+		}
+		switch {
 		case near > best:
 			best, addrs = near, append(addrs[:0], h.Addr)
 		case near == best:
@@ -283,17 +288,17 @@ func (m match) pick(q *question, addrs []netip.Addr) []netip.Addr {
 	return addrs
 }
 
-func (m match) nearness(h Host, client netip.Addr) int {
-	if h.Pool.Contains(client) {
+// nearness is 2 for an address in client's pool, 1 for one in the network that
+// home, an address in client's pool, belongs to, and 0 for any other.
+func (h Host) nearness(home Host, client netip.Addr) int {
+	switch {
+	case h.Pool.Contains(client):
 		return 2
+	case (h.Network != "" || h.Overlay != "") && h.Network == home.Network && h.Overlay == home.Overlay:
+		return 1
+	default:
+		return 0
 	}
-	for _, o := range m.hosts {
-		if o.Pool.Contains(client) && o.Network == h.Network && o.Overlay == h.Overlay &&
-			(h.Network != "" || h.Overlay != "") {
-			return 1
-		}
-	}
-	return 0
 }
 
 func ofType(a netip.Addr, qtype uint16) bool {
