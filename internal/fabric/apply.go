@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,13 +26,17 @@ type have struct {
 	lastPort int
 	// audit asks for a comparison with what really is.
 	audit bool
+	// began is when Run did.
+	began time.Time
+	// told is whether the log says that the switch is not as wanted.
+	told bool
 }
 
 // apply makes the difference between what is wanted and what is go away.
 func (f *Fabric) apply(ctx context.Context, removals *sync.WaitGroup) error {
 	st, _ := f.sw.State()
 	if !st.Up {
-		return f.explain(st, nil)
+		return fmt.Errorf("%w: %w", ErrSwitchAway, cmp.Or(st.Err, context.DeadlineExceeded))
 	}
 	f.mu.Lock()
 	networks, seats := f.want.snapshot(f.cfg)

@@ -197,14 +197,17 @@ func (f *Fabric) Settle(ctx context.Context, endpointID string) error {
 
 // explain makes of a state a cause and a way out.
 func (f *Fabric) explain(st SwitchState, cause error) error {
-	if !st.Up {
-		return fmt.Errorf("%w (%s): %w; it is being restarted, start the container again or see the plugin's log",
-			ErrSwitchAway, cmp.Or(st.Origin, "none chosen"), cmp.Or(st.Err, cause, context.DeadlineExceeded))
+	if st.Up && cause != nil {
+		return cause
 	}
-	if cause == nil {
+	if st.Up {
 		return fmt.Errorf("Open vSwitch %s takes too long: %w", st.Version, context.DeadlineExceeded) //nolint:staticcheck // a name
 	}
-	return cause
+	way := "it is started again and again: start the container again, and if this stays see the plugin's log"
+	if st.Origin == "host" {
+		way = "start the host's Open vSwitch (systemctl start openvswitch-switch), then the container"
+	}
+	return fmt.Errorf("%w: %w; %s", ErrSwitchAway, cmp.Or(st.Err, cause, context.DeadlineExceeded), way)
 }
 
 // Detach forgets an endpoint: its flows go at once, its port and veth soon.

@@ -15,12 +15,16 @@ const (
 	backoffMax = time.Second
 )
 
+// startGrace is how long the switch may take to start before that is news.
+const startGrace = 5 * time.Second
+
 // Run makes what is wanted so until ctx ends. Ports and flows stay when it
 // returns: containers outlive the plugin.
 func (f *Fabric) Run(ctx context.Context) error {
 	if err := f.recall(ctx); err != nil {
 		return err
 	}
+	f.have.began = time.Now()
 	var removals sync.WaitGroup
 	defer removals.Wait()
 	audit := time.NewTicker(f.cfg.AuditEvery)
@@ -90,9 +94,13 @@ func (f *Fabric) finish(ctx context.Context, err error) {
 	f.changed = make(chan struct{})
 	f.mu.Unlock()
 	switch {
+	case err != nil && f.have.generation == 0 && time.Since(f.have.began) < startGrace:
+		// The switch is just starting.
 	case err != nil && (before == nil || before.Error() != err.Error()):
+		f.have.told = true
 		f.log.WarnContext(ctx, "the switch is not as wanted, trying on", "error", err)
-	case err == nil && before != nil:
+	case err == nil && before != nil && f.have.told:
+		f.have.told = false
 		f.log.InfoContext(ctx, "the switch is as wanted again")
 	}
 }

@@ -84,6 +84,7 @@ func (s *Switch) ChangePorts(ctx context.Context, del []string, add []fabric.Por
 	if len(add) == 0 {
 		return nil, nil
 	}
+	ses.growBuffers(ctx)
 	all, err := ses.ports(ctx)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -20,6 +21,12 @@ type session struct {
 	datapath string
 	tso      bool
 	log      *slog.Logger
+
+	buffers sync.Mutex // guards below
+	// grown are the sockets whose receive buffer was set.
+	grown map[string]bool
+	// slow is whether that has failed and was told.
+	slow bool
 }
 
 // openLimit is how long a session may take to open.
@@ -31,7 +38,7 @@ func open(ctx context.Context, cfg Config, t target, log *slog.Logger) (*session
 	defer cancel()
 	rundir := filepath.Dir(t.socket)
 	s := &session{
-		cfg: cfg, socket: t.socket, own: t.own, datapath: t.datapath, log: log,
+		cfg: cfg, socket: t.socket, own: t.own, datapath: t.datapath, log: log, grown: map[string]bool{},
 		tools: tools{root: cfg.Root, rundir: rundir},
 	}
 	var err error
@@ -55,7 +62,11 @@ func (s *session) prepare(ctx context.Context, rundir string) error {
 		return err
 	}
 	s.flowConn, err = dialFlows(ctx, filepath.Join(rundir, s.cfg.Bridge+".mgmt"))
-	return err
+	if err != nil {
+		return err
+	}
+	s.growBuffers(ctx)
+	return nil
 }
 
 func (s *session) close() {

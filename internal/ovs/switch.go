@@ -156,7 +156,7 @@ func (s *Switch) connect(ctx context.Context, t target) error {
 		began := time.Now()
 		err := s.serve(ctx, t)
 		if ctx.Err() != nil {
-			s.down(context.Cause(ctx))
+			s.down(errStopped)
 			return ctx.Err()
 		}
 		if t.own != nil {

@@ -39,6 +39,17 @@ type tools struct {
 	rundir string
 }
 
+// Run runs one of Open vSwitch's programs against our own switch: for a person
+// who looks, and for tests.
+func (c Config) Run(ctx context.Context, program string, args ...string) ([]byte, error) {
+	c = c.withDefaults()
+	t := tools{root: c.Root, rundir: c.RunDir}
+	if program == "ovs-vsctl" {
+		args = append([]string{commandSeconds, "--db=unix:" + c.ownSocket()}, args...)
+	}
+	return t.run(ctx, nil, program, args...)
+}
+
 // argv returns the command line of a program. Programs outside / get the loader
 // and the libraries that lie beside them, so that they need no chroot.
 func (t tools) argv(name string, args ...string) ([]string, error) {

@@ -178,3 +178,14 @@ func (b *box) neighbour(a netip.Addr) net.HardwareAddr {
 	}
 	return nil
 }
+
+// mustNS is the namespace of the test itself.
+func mustNS(tb testing.TB) netns.NsHandle {
+	tb.Helper()
+	ns, err := netns.Get()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = ns.Close() })
+	return ns
+}
