@@ -217,6 +217,10 @@ func (r *Registry) apply(p *pool, name string, l *lease) {
 	if old != nil && (l == nil || l.addr != old.addr) {
 		p.noFree = false
 	}
+	if l != nil && !l.live && (old == nil || !old.live) {
+		// Not just parked: it may be older than those in line.
+		p.idle = nil
+	}
 }
 
 func (r *Registry) attached(l *lease) {
