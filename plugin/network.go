@@ -153,7 +153,9 @@ func checkVIPs(n network, data []*sdknet.IPAMData) error {
 
 // putNetwork makes n be: leases, store, switch. Each step may be repeated.
 func (d *Driver) putNetwork(ctx context.Context, st *State, n network) error {
-	if err := d.cfg.Fabric.Ready(ctx); err != nil {
+	wait, cancel := context.WithTimeout(ctx, createWait)
+	defer cancel()
+	if err := d.cfg.Fabric.Ready(wait); err != nil {
 		return err
 	}
 	if len(n.Pools) > 0 {

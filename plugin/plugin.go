@@ -37,6 +37,9 @@ import (
 // far above what either needs after a boot.
 const readyWait = 25 * time.Second
 
+// createWait is the same for a new network, whose user sits and waits.
+const createWait = 10 * time.Second
+
 // settleWait bounds how long EndpointOperInfo holds a container's start until
 // its flows are in. Usually they are there already.
 const settleWait = 5 * time.Second

@@ -20,15 +20,9 @@ const (
 	commandLimit   = 6 * time.Second
 )
 
-// Programs, with the places where Debian has them.
-var places = map[string][]string{
-	"ovsdb-server": {"usr/sbin/ovsdb-server"},
-	"ovsdb-tool":   {"usr/bin/ovsdb-tool"},
-	"ovs-vsctl":    {"usr/bin/ovs-vsctl"},
-	"ovs-ofctl":    {"usr/bin/ovs-ofctl"},
-	// /usr/sbin has a link that a mere unpacking doesn't make.
-	"ovs-vswitchd": {"usr/lib/openvswitch-switch/ovs-vswitchd", "usr/sbin/ovs-vswitchd"},
-}
+// places are where programs lie, Debian's first. The last is where its package
+// unpacks ovs-vswitchd; the link in /usr/sbin that points there is made later.
+var places = []string{"usr/sbin", "usr/bin", "usr/lib/openvswitch-switch"}
 
 const schemaPlace = "usr/share/openvswitch/vswitch.ovsschema"
 
@@ -53,28 +47,35 @@ func (c Config) Run(ctx context.Context, program string, args ...string) ([]byte
 // argv returns the command line of a program. Programs outside / get the loader
 // and the libraries that lie beside them, so that they need no chroot.
 func (t tools) argv(name string, args ...string) ([]string, error) {
-	for _, place := range places[name] {
-		path := filepath.Join(t.root, place)
+	for _, place := range places {
+		path := filepath.Join(t.root, place, name)
 		if _, err := os.Stat(path); err != nil {
 			continue
 		}
 		if t.root == "/" {
 			return append([]string{path}, args...), nil
 		}
-		libs := filepath.Join(t.root, "usr/lib/x86_64-linux-gnu")
-		if matches, _ := filepath.Glob(filepath.Join(t.root, "usr/lib/*-linux-gnu")); len(matches) > 0 {
-			libs = matches[0]
-		}
-		loaders, _ := filepath.Glob(filepath.Join(libs, "ld-linux*.so.*"))
-		if len(loaders) == 0 {
+		libs := t.find("usr/lib/*-linux-gnu", "lib/*-linux-gnu")
+		loaders := t.find("usr/lib/*-linux-gnu/ld-linux*.so.*", "lib64/ld-linux*.so.*", "lib/ld-linux*.so.*")
+		if len(loaders) == 0 || len(libs) == 0 {
 			return append([]string{path}, args...), nil
 		}
-		return append([]string{loaders[0], "--library-path", libs, path}, args...), nil
+		return append([]string{loaders[0], "--library-path", strings.Join(libs, ":"), path}, args...), nil
 	}
 	return nil, fmt.Errorf("%s under %s: %w", name, t.root, ErrNoSwitch)
 }
 
 // schema is the database's schema.
+// find returns the files under the root that match a pattern, first patterns first.
+func (t tools) find(patterns ...string) []string {
+	var found []string
+	for _, p := range patterns {
+		matches, _ := filepath.Glob(filepath.Join(t.root, p))
+		found = append(found, matches...)
+	}
+	return found
+}
+
 func (t tools) schema() string { return filepath.Join(t.root, schemaPlace) }
 
 // env is the programs' environment.
