@@ -352,12 +352,21 @@ func TestResolvConf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	servers := ResolvConf(path)
+	behind := filepath.Join(t.TempDir(), "resolved.conf")
+	servers := resolvConfs(path, behind)
 	if got := servers(); got != nil {
 		t.Errorf("without a file: %v", got)
 	}
 	write("# comment\nsearch lab\nnameserver 192.0.2.1\n\tnameserver  fe80::1%eth0 # x\nnameserver nonsense\nnameserver\nnameserver 0.0.0.0\noptions edns0\n")
 	eventually(t, servers, "192.0.2.1:53 [fe80::1%eth0]:53 127.0.0.1:53")
+	write("nameserver 192.0.2.2")
+	eventually(t, servers, "192.0.2.2:53")
+	write("nameserver 127.0.0.53\noptions edns0 trust-ad\n")
+	eventually(t, servers, "127.0.0.53:53")
+	if err := os.WriteFile(behind, []byte("nameserver 127.0.0.153\nnameserver 192.0.2.3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, servers, "127.0.0.153:53 192.0.2.3:53")
 	write("nameserver 192.0.2.2")
 	eventually(t, servers, "192.0.2.2:53")
 	if err := os.Remove(path); err != nil {

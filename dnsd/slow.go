@@ -187,6 +187,9 @@ func (s *Server) pack(buf []byte, m *dns.Msg, q *query, req *dns.Msg) int {
 		if opt.Version() == 0 && opt.Do() {
 			reply.SetDo()
 		}
+		if m.Rcode == dns.RcodeServerFailure {
+			reply.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: edeNotReady, ExtraText: "the names are not read yet"}}
+		}
 		m.Extra = append(m.Extra, reply)
 	}
 	return s.write(buf, m, limitOf(req, q))

@@ -238,4 +238,10 @@ func TestNamesThatAreNotReadYet(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", ask, got, want)
 		}
 	}
+	_, addr := serve(t, Config{}, nil)
+	m := query1(t, "db.dockstack A")
+	m.SetEdns0(1232, false)
+	if r := ask(t, "udp", addr, m); !strings.Contains(r.String(), "the names are not read yet") {
+		t.Errorf("no reason in %v", r)
+	}
 }
