@@ -1,0 +1,286 @@
+package vm
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// metaPackage is Debian's name for its current kernel.
+const metaPackage = "linux-image-amd64"
+
+// Kernel is a kernel with some of its modules, unpacked.
+type Kernel struct {
+	// Version is that of its package.
+	Version string
+	// Image is the bootable file.
+	Image string
+	// Modules are files in the order in which they load.
+	Modules []string
+}
+
+// module is what the guest needs. An optional one may be missing: kernels move
+// code between modules and the image.
+type module struct {
+	name     string
+	optional bool
+}
+
+var modules = []module{
+	{"crc32c_generic", true}, {"crc32c_cryptoapi", true},
+	{"openvswitch", false}, {"veth", false}, {"vxlan", true}, {"bridge", true}, {"macvlan", true}, {"tun", true}, {"dummy", true},
+	{"virtio_pci", true}, {"virtio_blk", false}, {"ext4", false},
+}
+
+// unpacked are the parts of the package that are kept; the rest is 300 MB.
+var unpacked = []string{
+	"/kernel/net/", "/kernel/lib/", "/kernel/crypto/", "/kernel/arch/x86/crypto/", "/kernel/fs/ext4/", "/kernel/fs/jbd2/", "/kernel/fs/mbcache",
+	"/kernel/drivers/virtio/", "/kernel/drivers/block/virtio_blk", "/kernel/drivers/net/", "/modules.builtin",
+}
+
+// FetchKernel downloads and unpacks Debian's kernel package below dir, once for
+// each version that apt offers.
+func FetchKernel(ctx context.Context, dir string) (*Kernel, error) {
+	pkg, err := kernelPackage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(dir, pkg.file)
+	if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
+		if err := unpackKernel(ctx, pkg, dir, root); err != nil {
+			return nil, fmt.Errorf("get kernel %s: %w", pkg.file, err)
+		}
+	}
+	return openKernel(pkg.version, root)
+}
+
+type debian struct{ name, version, file string }
+
+// kernelPackage asks apt for the package behind the current kernel. The lists
+// of a fresh machine may be empty, so they are fetched once.
+func kernelPackage(ctx context.Context) (debian, error) {
+	for _, fetch := range []string{"", "update"} {
+		if fetch != "" {
+			if _, err := output(ctx, "", "apt-get", "-q", fetch); err != nil {
+				return debian{}, err
+			}
+		}
+		name, err := field(ctx, metaPackage, "Depends: ", "linux-image-")
+		if err != nil || name == "" {
+			continue
+		}
+		version, err := field(ctx, name, "Version: ", "")
+		if err != nil {
+			return debian{}, err
+		}
+		return debian{name: name, version: version, file: strings.NewReplacer(":", "", "/", "").Replace(name + "_" + version)}, nil
+	}
+	return debian{}, fmt.Errorf("apt offers no %s: this test needs Debian's package lists (bookworm or later, amd64)", metaPackage)
+}
+
+// field returns the first value of a package's field that begins with prefix.
+func field(ctx context.Context, pkg, key, prefix string) (string, error) {
+	out, err := output(ctx, "", "apt-cache", "show", "--no-all-versions", pkg)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(out) {
+		values, ok := strings.CutPrefix(strings.TrimSpace(line), key)
+		if !ok {
+			continue
+		}
+		for value := range strings.SplitSeq(values, ", ") {
+			if strings.HasPrefix(value, prefix) {
+				value, _, _ = strings.Cut(value, " ")
+				return value, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+func unpackKernel(ctx context.Context, pkg debian, dir, root string) error {
+	tmp, err := os.MkdirTemp(dir, "unpack-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if _, err := output(ctx, tmp, "apt-get", "-q", "download", pkg.name+"="+pkg.version); err != nil {
+		return err
+	}
+	debs, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
+	if err != nil || len(debs) != 1 {
+		return fmt.Errorf("apt-get download left %d packages", len(debs))
+	}
+	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", debs[0])
+	cmd.Stderr = os.Stderr
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	tree := filepath.Join(tmp, "tree")
+	err = untar(ctx, bufio.NewReaderSize(pipe, 1<<20), tree)
+	if werr := cmd.Wait(); err == nil {
+		err = werr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(tree, root) // whole or not at all
+}
+
+// untar keeps the kernel's image and the modules that may be needed, flat:
+// their names are unique.
+func untar(ctx context.Context, r io.Reader, tree string) error {
+	if err := os.MkdirAll(tree, 0o755); err != nil {
+		return err
+	}
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		wanted := strings.HasPrefix(h.Name, "./boot/vmlinuz-")
+		for _, u := range unpacked {
+			wanted = wanted || strings.Contains(h.Name, u)
+		}
+		if !wanted || h.Typeflag != tar.TypeReg {
+			continue
+		}
+		name := filepath.Join(tree, path.Base(h.Name))
+		if strings.Contains(h.Name, "/boot/vmlinuz-") {
+			name = filepath.Join(tree, "vmlinuz")
+		}
+		if err := writeTo(name, tr); err != nil {
+			return err
+		}
+		if strings.HasSuffix(name, ".xz") { // Debian 13 compresses modules
+			if _, err := output(ctx, "", "xz", "-d", "--quiet", name); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func writeTo(name string, r io.Reader) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Close())
+}
+
+func openKernel(version, root string) (*Kernel, error) {
+	k := &Kernel{Version: version, Image: filepath.Join(root, "vmlinuz")}
+	if _, err := os.Stat(k.Image); err != nil {
+		return nil, err
+	}
+	builtin, err := os.ReadFile(filepath.Join(root, "modules.builtin"))
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range modules {
+		file := moduleFile(root, m.name)
+		if file == "" {
+			if m.optional || bytes.Contains(builtin, []byte("/"+m.name+".ko")) || bytes.Contains(builtin, []byte("/"+strings.ReplaceAll(m.name, "_", "-")+".ko")) {
+				continue
+			}
+			return nil, fmt.Errorf("kernel %s has no module %s", version, m.name)
+		}
+		if err := k.load(root, file); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+// load puts a module after what it depends on.
+func (k *Kernel) load(root, file string) error {
+	if slices.Contains(k.Modules, file) {
+		return nil
+	}
+	depends, err := dependsOn(file)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	for _, d := range depends {
+		dep := moduleFile(root, d)
+		if dep == "" {
+			return fmt.Errorf("module %s needs %s, which was not unpacked", filepath.Base(file), d)
+		}
+		if err := k.load(root, dep); err != nil {
+			return err
+		}
+	}
+	k.Modules = append(k.Modules, file)
+	return nil
+}
+
+// moduleFile finds a module: - and _ are the same in names.
+func moduleFile(root, name string) string {
+	for _, n := range []string{name, strings.ReplaceAll(name, "_", "-"), strings.ReplaceAll(name, "-", "_")} {
+		if file := filepath.Join(root, n+".ko"); exists(file) {
+			return file
+		}
+	}
+	return ""
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// dependsOn reads the modules that a module needs from the module itself: the
+// package has no list of them, depmod would make one.
+func dependsOn(file string) ([]string, error) {
+	f, err := elf.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s := f.Section(".modinfo")
+	if s == nil {
+		return nil, errors.New("no .modinfo")
+	}
+	data, err := s.Data()
+	if err != nil {
+		return nil, err
+	}
+	for entry := range bytes.SplitSeq(data, []byte{0}) {
+		if list, ok := bytes.CutPrefix(entry, []byte("depends=")); ok && len(list) > 0 {
+			return strings.Split(string(list), ","), nil
+		}
+	}
+	return nil, nil
+}
+
+// output runs a program and returns what it says; the error has the rest.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s (`make deps` installs what the tests need)", strings.Join(append([]string{name}, args...), " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return stdout.String(), nil
+}

@@ -1,0 +1,201 @@
+package vm
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const qemu = "qemu-system-x86_64"
+
+// Accel is how the guest's instructions are run.
+type Accel struct {
+	Name string
+	// Why says why this and not the faster one.
+	Why  string
+	args []string
+}
+
+// KVM runs them on the processor.
+var KVM = Accel{Name: "kvm", args: []string{"-accel", "kvm", "-cpu", "host"}}
+
+// TCG translates them, anywhere and some ten times slower.
+var TCG = Accel{Name: "tcg", args: []string{"-accel", "tcg,thread=multi", "-cpu", "max"}}
+
+// Boot says what to start.
+type Boot struct {
+	Accel  Accel
+	Kernel string
+	// Initrds are unpacked one over the other.
+	Initrds []string
+	// Memory in MiB.
+	Memory, CPUs int
+	// Disk is the unix socket of a served disk, "" for none.
+	Disk string
+	// Reboots lets the guest boot again when it asks to; otherwise that ends
+	// the machine.
+	Reboots bool
+}
+
+// Machine is a running qemu. It dies with this process.
+type Machine struct {
+	// Lines is what the guest says, line by line, until it ends. It must be
+	// read.
+	Lines <-chan string
+	proc  *os.Process
+	done  chan struct{}
+	err   error
+	says  *bytes.Buffer
+}
+
+// Start starts a machine. It is killed when ctx ends.
+func Start(ctx context.Context, b Boot) (*Machine, error) {
+	initrd, err := join(b.Initrds)
+	if err != nil {
+		return nil, err
+	}
+	args := append([]string{
+		"-m", strconv.Itoa(b.Memory), "-smp", strconv.Itoa(b.CPUs), "-nodefaults", "-display", "none", "-serial", "stdio", "-nic", "none",
+		"-kernel", b.Kernel, "-initrd", initrd,
+		// A panic ends or restarts the machine at once instead of hanging it.
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on rdinit=/init",
+	}, b.Accel.args...)
+	if !b.Reboots {
+		args = append(args, "-no-reboot")
+	}
+	if b.Disk != "" {
+		args = append(args, "-blockdev", "driver=nbd,node-name=disk,server.type=unix,server.path="+b.Disk,
+			"-device", "virtio-blk-pci,drive=disk,write-cache=on")
+	}
+	m := &Machine{done: make(chan struct{}), says: &bytes.Buffer{}}
+	lines := make(chan string, 1024)
+	m.Lines = lines
+	started := make(chan error)
+	go m.run(exec.CommandContext(ctx, qemu, args...), lines, started, func() { _ = os.Remove(initrd) })
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s (`make deps` installs it): %w", qemu, err)
+	}
+	return m, nil
+}
+
+// run keeps its thread, because the guest's life ends with that thread's: this
+// is how the kernel understands Pdeathsig.
+func (m *Machine) run(cmd *exec.Cmd, lines chan<- string, started chan<- error, cleanup func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(m.done)
+	defer close(lines)
+	defer cleanup()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = m.says
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		m.err = err
+		started <- err
+		return
+	}
+	m.proc = cmd.Process
+	started <- nil
+	for r := bufio.NewReader(out); ; {
+		line, err := r.ReadString('\n')
+		if err != nil { // what isn't ended by a newline was not said
+			break
+		}
+		lines <- strings.TrimRight(line, "\r\n")
+	}
+	m.err = cmd.Wait()
+}
+
+// Kill ends the machine as a power cut does, and returns when it is gone. The
+// lines that it said until then are thrown away.
+func (m *Machine) Kill() {
+	_ = m.proc.Kill()
+	for range m.Lines {
+		continue
+	}
+	<-m.done
+}
+
+// Wait returns when the machine has ended, with what qemu itself complained of.
+func (m *Machine) Wait() error {
+	for range m.Lines {
+		continue
+	}
+	<-m.done
+	if m.err != nil {
+		return fmt.Errorf("%s: %w: %s", qemu, m.err, bytes.TrimSpace(m.says.Bytes()))
+	}
+	return nil
+}
+
+// join puts archives one behind the other. Each has a length divisible by four.
+func join(files []string) (string, error) {
+	out, err := os.CreateTemp("", "dockstack-vm-*.cpio")
+	if err != nil {
+		return "", err
+	}
+	for _, name := range files {
+		f, oerr := os.Open(name)
+		if oerr != nil {
+			err = errors.Join(err, oerr)
+			continue
+		}
+		_, cerr := io.Copy(out, f)
+		err = errors.Join(err, cerr, f.Close())
+	}
+	if err = errors.Join(err, out.Close()); err != nil {
+		_ = os.Remove(out.Name())
+		return "", err
+	}
+	return out.Name(), nil
+}
+
+// ChooseAccel returns KVM where a guest really comes up with it: the device
+// alone says little inside another virtual machine.
+func ChooseAccel(ctx context.Context, b Boot) Accel {
+	accel := TCG
+	if name := os.Getenv("DOCKSTACK_VM_ACCEL"); name != "" {
+		accel.Why = "DOCKSTACK_VM_ACCEL says so"
+		if name == KVM.Name {
+			accel = KVM
+		}
+		return accel
+	}
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		accel.Why = err.Error()
+		return accel
+	}
+	_ = f.Close()
+	ctx, stop := context.WithTimeout(ctx, 20*time.Second)
+	defer stop()
+	b.Accel = KVM
+	m, err := Start(ctx, b)
+	if err != nil {
+		accel.Why = err.Error()
+		return accel
+	}
+	up := false
+	for line := range m.Lines {
+		up = up || strings.Contains(line, markDone+"pass")
+	}
+	if err := m.Wait(); !up {
+		accel.Why = fmt.Sprintf("no guest comes up with kvm: %v", err)
+		return accel
+	}
+	return KVM
+}
