@@ -153,7 +153,9 @@ func TestNamesThatAreOdd(t *testing.T) {
 	}
 	w.open()
 	w.gets("with/slash", "172.16.0.7")
-	_, err := w.ask(strings.Repeat("n", 2049))
+	_, err := w.ask("a~b")
+	w.fails(err, ipam.ErrNotUsable, `not usable: container name "a~b" has a "~"; choose another --name`)
+	_, err = w.ask(strings.Repeat("n", 2049))
 	w.fails(err, ipam.ErrNotUsable, "not usable: a container name of 2049 bytes (nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn…): 2048 is the most; choose a shorter --name")
 }
 

@@ -15,7 +15,7 @@ import (
 // been parked longest gives way.
 func (t *tx) allocate(p *pool, name string) (netip.Addr, error) {
 	if addr, ok := p.nextFree(); ok {
-		p.cursor = addr
+		t.moveCursor(p, addr)
 		return addr, nil
 	}
 	l := t.oldestIdle(p)
@@ -85,11 +85,10 @@ func (t *tx) oldestIdle(p *pool) *lease {
 
 // full explains why a name gets no address.
 func (t *tx) full(p *pool, name string) error {
-	var live, kept, outside int
+	var live, kept int
 	for _, l := range p.names {
 		switch {
 		case !p.rec.Range.Contains(l.addr):
-			outside++
 		case t.held(l):
 			live++
 		default:

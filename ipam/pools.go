@@ -132,7 +132,8 @@ func (t *tx) inUse(p *pool) bool {
 	if p.rec.Network != "" {
 		return true
 	}
-	return p.rec.Requested && t.now.Sub(p.rec.RequestedAt) < bindWithin
+	age := t.now.Sub(p.rec.RequestedAt)
+	return p.rec.Requested && age >= 0 && age < bindWithin
 }
 
 // overlapping finds a pool in use, other than id, that shares addresses with

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -160,8 +161,12 @@ func badRecord(key string, err error) error {
 	return fmt.Errorf("%w: record %q: %w; put a backup of the store in its place, or move it away to start without names", kv.ErrDamaged, key, err)
 }
 
-// checkName refuses names that can't be a key.
+// checkName refuses names that can't be a key, or would be taken for one that
+// we made up. Docker allows neither.
 func checkName(name string) error {
+	if strings.Contains(name, placeholderMark) {
+		return fmt.Errorf("%w: container name %.64q has a %q; choose another --name", ErrNotUsable, name, placeholderMark)
+	}
 	if len(name) > maxName {
 		return fmt.Errorf("%w: a container name of %d bytes (%.32s…): %d is the most; choose a shorter --name", ErrNotUsable, len(name), name, maxName)
 	}

@@ -37,19 +37,27 @@ func (t *tx) rename(p *pool, from, to string) {
 			slog.String("network", p.rec.network()), slog.String("name", from), slog.String("addr", l.addr.String()), slog.String("to", to))
 		return
 	}
-	vacant := l.name == from
 	t.drop(l)
 	if there != nil {
 		t.drop(there)
+		t.leave(there, l, from)
 	}
 	moved := *l
 	moved.name = to
-	if vacant && there != nil {
-		left := *there
-		left.name, left.live, left.endpoint, left.unsure = from, false, "", false
-		t.put(&left)
-	}
 	t.put(&moved)
+}
+
+// leave parks what the new name had under the old one, unless a new container
+// has come under that meanwhile.
+func (t *tx) leave(there, moving *lease, from string) {
+	if moving.name != from {
+		t.warn("a parked name loses its address: a running container was renamed to it and brings its own",
+			slog.String("network", there.pool.rec.network()), slog.String("name", there.name), slog.String("addr", there.addr.String()), slog.String("to", moving.addr.String()))
+		return
+	}
+	left := *there
+	left.name, left.live, left.endpoint, left.unsure = from, false, "", false
+	t.put(&left)
 }
 
 // renamed is the live lease of the container that used to be called from: the

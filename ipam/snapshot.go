@@ -133,7 +133,7 @@ func add[K comparable](e *cowEdit[K, []*lease], k K, l *lease) {
 func remove[K comparable](e *cowEdit[K, []*lease], k K, l *lease) {
 	var keep []*lease
 	for _, o := range e.get(k) {
-		if o != l {
+		if o.pool != l.pool || o.name != l.name {
 			keep = append(keep, o)
 		}
 	}
@@ -163,7 +163,16 @@ func (r *Registry) firstSnapshot() *Snapshot {
 	return s
 }
 
-// after is s with what t changed.
+// looksSame tells whether a snapshot shows both leases alike: it has nothing
+// of endpoints, say.
+func looksSame(a, b *lease) bool {
+	if !shown(a) || !shown(b) {
+		return shown(a) == shown(b)
+	}
+	return a.pool == b.pool && a.name == b.name && a.addr == b.addr
+}
+
+// after is s with what t changed, or s itself where that shows nowhere.
 func (s *Snapshot) after(t *tx) *Snapshot {
 	n := &Snapshot{
 		serial: max(s.serial+1, uint32(t.now.Unix())), //nolint:gosec // see firstSnapshot
@@ -176,7 +185,7 @@ func (s *Snapshot) after(t *tx) *Snapshot {
 			pools = true
 			continue
 		}
-		if !shown(u.old) && !shown(u.new) {
+		if looksSame(u.old, u.new) {
 			continue
 		}
 		if e == nil {
@@ -184,6 +193,9 @@ func (s *Snapshot) after(t *tx) *Snapshot {
 		}
 		e.remove(u.old)
 		e.add(u.new)
+	}
+	if e == nil && !pools {
+		return s
 	}
 	if e != nil {
 		e.into(n)

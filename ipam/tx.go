@@ -23,16 +23,16 @@ type tx struct {
 	notes []note
 }
 
-// step is one replacement: of a lease, or of a pool's record.
+// step is one replacement: of a lease, or of what else is set.
 type step struct {
 	pool     *pool
 	name     string
 	old, new *lease
-	// oldRec is set where the step replaced the pool's record; created where
-	// the pool itself is new.
-	oldRec  *poolRecord
-	created bool
-	key     string
+	// oldRec is set where the step replaced the pool's record, oldCursor where
+	// it moved the pool's cursor, created where the pool itself is new.
+	oldRec    *poolRecord
+	oldCursor *netip.Addr
+	created   bool
 }
 
 type note struct {
@@ -55,6 +55,8 @@ func (t *tx) back(m mark) {
 			delete(t.r.pools, s.pool.id)
 		case s.oldRec != nil:
 			s.pool.rec = *s.oldRec
+		case s.oldCursor != nil:
+			s.pool.cursor = *s.oldCursor
 		default:
 			t.r.apply(s.pool, s.name, s.old)
 		}
@@ -134,6 +136,13 @@ func (t *tx) setPool(p *pool, alter func(*poolRecord)) {
 	t.undo = append(t.undo, step{pool: p, oldRec: &old})
 	p.noFree, p.idle = false, nil
 	t.write(poolKey(p.id))
+}
+
+// moveCursor has the pool's next search begin after addr.
+func (t *tx) moveCursor(p *pool, addr netip.Addr) {
+	old := p.cursor
+	t.undo = append(t.undo, step{pool: p, oldCursor: &old})
+	p.cursor = addr
 }
 
 func (t *tx) note(level slog.Level, msg string, attrs ...slog.Attr) {

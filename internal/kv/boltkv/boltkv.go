@@ -11,12 +11,12 @@
 package boltkv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -60,11 +60,12 @@ func (s *Store) Load(ctx context.Context, prefix string, fn func(key string, val
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	below := []byte(prefix)
 	var fromFn error
 	err = s.guard(func() error {
 		return s.db.View(func(t *bolt.Tx) error {
 			c := t.Bucket(bucketRecords).Cursor()
-			for k, v := c.Seek([]byte(prefix)); k != nil && strings.HasPrefix(string(k), prefix); k, v = c.Next() {
+			for k, v := c.Seek(below); k != nil && bytes.HasPrefix(k, below); k, v = c.Next() {
 				value, err := unseal(k, v)
 				if err != nil {
 					return err
