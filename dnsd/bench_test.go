@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -263,11 +262,9 @@ func writeFile(tb testing.TB, dir, name string, text []byte) string {
 // freePort is an address of this host that nobody listens on.
 func freePort(tb testing.TB) netip.AddrPort {
 	tb.Helper()
-	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	c, l := bothSockets(tb)
 	defer c.Close()
+	defer l.Close()
 	return netip.MustParseAddrPort(c.LocalAddr().String())
 }
 
