@@ -105,7 +105,8 @@ func (f *Fabric) PutNetwork(ctx context.Context, n Network) error {
 			return fmt.Errorf("network %s: VNI %d is that of network %s: %w", n.ID, n.VNI, other.ID, ErrBadEndpoint)
 		}
 	}
-	f.want.networks[n.ID] = n
+	f.want.networks[n.ID], f.want.had = n, true
+	f.want.disown(func(network string, vni uint32) bool { return vni == n.VNI && network != n.ID })
 	f.mu.Unlock()
 	defer f.wake()
 	if st, _ := f.sw.State(); st.Offloads != "" && len(n.Gateways) > 0 {
@@ -119,7 +120,8 @@ func (f *Fabric) PutNetwork(ctx context.Context, n Network) error {
 func (f *Fabric) RemoveNetwork(_ context.Context, id string) error {
 	f.mu.Lock()
 	delete(f.want.networks, id)
-	f.want.forgotten[id] = true
+	f.want.disown(func(network string, _ uint32) bool { return network == id })
+	f.want.forgotten[id], f.want.had = true, true
 	f.mu.Unlock()
 	f.wake()
 	return nil
@@ -152,7 +154,7 @@ func (f *Fabric) Attach(ctx context.Context, ep Endpoint) (string, error) {
 	f.mu.Unlock()
 	peer := f.cfg.peerName(ep.ID)
 	err = f.links.AddVeth(ctx, VethSpec{
-		Host: name, Peer: peer, PeerMAC: ep.MAC, Alias: endpointAlias(ep), MTU: n.MTU, Offloads: offloads,
+		Host: name, Peer: peer, PeerMAC: ep.MAC, Alias: endpointAlias(ep, n.VNI), MTU: n.MTU, Offloads: offloads,
 	})
 	if err != nil {
 		return "", fmt.Errorf("attach endpoint %s to network %s: %w", ep.ID, ep.Network, err)

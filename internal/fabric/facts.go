@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -35,32 +36,41 @@ func gatewayFacts(network string) map[string]string {
 	return map[string]string{factOwner: ownerName, factNetwork: network}
 }
 
-func endpointAlias(ep Endpoint) string {
-	return strings.Join([]string{aliasEndpoint, ep.ID, ep.Network, ep.MAC.String(), joinAddrs(ep.Addrs)}, " ")
+// endpointAlias tells the VNI too, so that a container keeps its flows while its
+// network is not known because the store is away.
+func endpointAlias(ep Endpoint, vni uint32) string {
+	return strings.Join([]string{
+		aliasEndpoint, ep.ID, ep.Network, strconv.FormatUint(uint64(vni), 10), ep.MAC.String(), joinAddrs(ep.Addrs),
+	}, " ")
 }
 
 func gatewayAlias(network string) string { return aliasGateway + " " + network }
 
-// parseAlias reads an endpoint back. ok is false for aliases of other kinds.
-func parseAlias(alias string) (ep Endpoint, ok bool, err error) {
+// parseAlias reads an endpoint and its network's VNI back. ours is false for
+// aliases of other kinds.
+func parseAlias(alias string) (ep Endpoint, vni uint32, ours bool, err error) {
 	fields := strings.Split(alias, " ")
 	if fields[0] != aliasEndpoint {
-		return Endpoint{}, false, nil
+		return Endpoint{}, 0, false, nil
 	}
-	if len(fields) != 5 || fields[1] == "" || fields[2] == "" {
-		return Endpoint{}, true, fmt.Errorf("alias %q: want 4 fields after %s", alias, aliasEndpoint)
+	if len(fields) != 6 || fields[1] == "" || fields[2] == "" {
+		return Endpoint{}, 0, true, fmt.Errorf("alias %q: want 5 fields after %s", alias, aliasEndpoint)
 	}
 	ep = Endpoint{ID: fields[1], Network: fields[2]}
-	if ep.MAC, err = net.ParseMAC(fields[3]); err != nil {
-		return Endpoint{}, true, fmt.Errorf("alias %q: %w", alias, err)
+	wide, err := strconv.ParseUint(fields[3], 10, 24)
+	if err != nil {
+		return Endpoint{}, 0, true, fmt.Errorf("alias %q: %w", alias, err)
+	}
+	if ep.MAC, err = net.ParseMAC(fields[4]); err != nil {
+		return Endpoint{}, 0, true, fmt.Errorf("alias %q: %w", alias, err)
 	}
 	if len(ep.MAC) != 6 {
-		return Endpoint{}, true, fmt.Errorf("alias %q: a MAC of %d bytes", alias, len(ep.MAC))
+		return Endpoint{}, 0, true, fmt.Errorf("alias %q: a MAC of %d bytes", alias, len(ep.MAC))
 	}
-	if ep.Addrs, err = splitAddrs(fields[4]); err != nil {
-		return Endpoint{}, true, fmt.Errorf("alias %q: %w", alias, err)
+	if ep.Addrs, err = splitAddrs(fields[5]); err != nil {
+		return Endpoint{}, 0, true, fmt.Errorf("alias %q: %w", alias, err)
 	}
-	return ep, true, nil
+	return ep, uint32(wide), true, nil
 }
 
 // parseGatewayAlias returns the network of a gateway's link.

@@ -46,6 +46,9 @@ func (f *Fabric) number(seats []seat) map[string]int {
 }
 
 // planPorts compares ports. Only ports with our mark are ever removed.
+//
+// Gateways' ports stay while no network was put: without a store nothing is
+// known, and nothing is touched.
 func (f *Fabric) planPorts(seats []seat, numbers map[string]int) portPlan {
 	var plan portPlan
 	keep := map[string]bool{}
@@ -62,11 +65,17 @@ func (f *Fabric) planPorts(seats []seat, numbers map[string]int) portPlan {
 		}
 		plan.add = append(plan.add, PortSpec{Name: s.port, Number: numbers[s.port], Facts: s.facts()})
 	}
+	f.mu.Lock()
+	storeless := !f.want.had
+	f.mu.Unlock()
 	now := time.Now()
 	if f.have.removed == nil {
 		f.have.removed = map[string]time.Time{}
 	}
 	for name, p := range f.have.ports {
+		if storeless && p.Facts[factEndpoint] == "" {
+			continue
+		}
 		if !keep[name] && p.Facts[factOwner] == ownerName && f.have.removed[name].IsZero() {
 			f.have.removed[name] = now
 		}

@@ -129,7 +129,7 @@ func (f *Fabric) recall(ctx context.Context) error {
 
 func (f *Fabric) recallLocked(ctx context.Context, links []Link) {
 	for _, l := range links {
-		ep, ours, err := parseAlias(l.Alias)
+		ep, vni, ours, err := parseAlias(l.Alias)
 		if !ours {
 			continue
 		}
@@ -137,6 +137,6 @@ func (f *Fabric) recallLocked(ctx context.Context, links []Link) {
 			f.log.WarnContext(ctx, "a link of ours can't be read and will be removed", "name", l.Name, "error", err)
 			continue
 		}
-		f.want.endpoints[ep.ID] = &endpoint{Endpoint: ep, port: l.Name, linked: true}
+		f.want.endpoints[ep.ID] = &endpoint{Endpoint: ep, vni: vni, port: l.Name, linked: true}
 	}
 }

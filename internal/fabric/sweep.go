@@ -93,7 +93,7 @@ func (f *Fabric) strayLocked(links []Link) []Link {
 		_, busy := f.deleting[l.Name]
 		switch {
 		case wanted[l.Name], busy, !strings.HasPrefix(l.Alias, aliasMark):
-		case gateway && len(f.want.networks) == 0:
+		case gateway && !f.want.had:
 		default:
 			stray = append(stray, l)
 		}

@@ -10,6 +10,9 @@ import (
 type wanted struct {
 	networks  map[string]Network
 	endpoints map[string]*endpoint
+	// had is whether a network was ever put: then those that are not wanted are
+	// really gone, not just unknown.
+	had bool
 	// forgotten networks' gateways are to go.
 	forgotten map[string]bool
 }
@@ -17,6 +20,9 @@ type wanted struct {
 // endpoint is a wanted endpoint and how far it has come.
 type endpoint struct {
 	Endpoint
+	// vni is its network's as recalled, 0 when it wasn't: it serves while the
+	// network itself is not known.
+	vni uint32
 	// port is its name on the switch.
 	port string
 	// rev grows with each change of the facts, so that an apply that began
@@ -57,6 +63,16 @@ func (w *wanted) linked(id string) {
 	}
 }
 
+// disown makes recalled endpoints forget a network's VNI: the network is gone, or
+// the VNI is now another's.
+func (w *wanted) disown(so func(network string, vni uint32) bool) {
+	for _, ep := range w.endpoints {
+		if so(ep.Network, ep.vni) {
+			ep.vni = 0
+		}
+	}
+}
+
 // seat is one port of a snapshot: an endpoint's or a gateway's.
 type seat struct {
 	port    string
@@ -76,10 +92,17 @@ func (w *wanted) snapshot(cfg Config) (networks []Network, seats []seat) {
 			seats = append(seats, seat{port: cfg.gateName(n.ID), network: n})
 		}
 	}
+	recalled := map[string]bool{}
 	for _, ep := range w.endpoints {
-		seats = append(seats, seat{
-			port: ep.port, network: w.networks[ep.Network], endpoint: ep.Endpoint, rev: ep.rev, linked: ep.linked,
-		})
+		n, known := w.networks[ep.Network]
+		if !known && ep.vni != 0 {
+			n = Network{ID: ep.Network, VNI: ep.vni}
+			if !recalled[n.ID] {
+				recalled[n.ID] = true
+				networks = append(networks, n)
+			}
+		}
+		seats = append(seats, seat{port: ep.port, network: n, endpoint: ep.Endpoint, rev: ep.rev, linked: ep.linked})
 	}
 	slices.SortFunc(networks, func(a, b Network) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(seats, func(a, b seat) int { return cmp.Compare(a.port, b.port) })
