@@ -88,8 +88,11 @@ lab-down: $(BUILD)/lab-command ## remove the lab, and whatever a killed one left
 	$(BUILD)/lab-command down
 
 .PHONY: demo
-demo: plugin ## four real servers keep their addresses, beside a Docker bridge network where they do not
+demo: plugin $(BUILD)/cache/demo-images.tar ## four real servers keep their addresses, beside a Docker bridge network where they do not
 	go run -buildvcs=false ./test/demo
+
+$(BUILD)/cache/demo-images.tar: $(wildcard test/images/demo/*) test/engine/base-image.sh | engine $(BUILD)/lab-command
+	$(BUILD)/lab-command engine -- test/images/demo/build.sh $@
 
 ##@ Check
 

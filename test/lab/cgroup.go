@@ -23,7 +23,7 @@ func makeCgroups(name string, pid int) error {
 	}
 	for _, m := range mounts {
 		dir := filepath.Join(m.path, name)
-		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // cgroupfs sets its own modes
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 		if err := inheritCpuset(m.path, dir); err != nil {

@@ -31,7 +31,7 @@ func (h *Host) EngineLaunch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	args := []string{"setsid", "-f", "dockerd", "-H", "unix:///run/docker.sock", "-H", "unix://" + h.Socket}
 	if h.lab.opts.Network == Machine {
 		args = append(args, "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
@@ -165,10 +165,10 @@ func (h *Host) SetResolvers(addrs ...string) error {
 func (h *Host) WriteFile(path, text string) error {
 	// Through the init's root, because /etc is an overlay that must not be changed from behind.
 	inside := fmt.Sprintf("/proc/%d/root%s", h.init.pid, path)
-	if err := os.MkdirAll(filepath.Dir(inside), 0o755); err != nil { //nolint:gosec // as in any /etc
+	if err := os.MkdirAll(filepath.Dir(inside), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(inside, []byte(text), 0o644) //nolint:gosec // as in any /etc
+	return os.WriteFile(inside, []byte(text), 0o644)
 }
 
 // Path returns where this process finds a file of the host. Valid until the host reboots.

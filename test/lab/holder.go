@@ -60,7 +60,7 @@ func spawn(ctx context.Context, lock *os.File, flags uintptr, title string, s sp
 		return nil, err
 	}
 	// The init outlives ctx: only its lifeline or kill ends it.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe") //nolint:gosec // our own program
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe")
 	cmd.Args = []string{title}
 	cmd.Env = []string{stageEnv + "=1", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Dir = "/"
@@ -88,7 +88,7 @@ func spawn(ctx context.Context, lock *os.File, flags uintptr, title string, s sp
 
 // handshake places the init, tells it what to be, and waits for its word.
 func (h *holder) handshake(place func(pid int) error, s spec, specW, readyR *os.File) error {
-	defer readyR.Close()
+	defer func() { _ = readyR.Close() }()
 	err := place(h.pid)
 	if err == nil {
 		err = json.NewEncoder(specW).Encode(s)
@@ -169,7 +169,7 @@ func waitReaped(ctx context.Context, fd int) {
 // waitPidfd waits until the process has ended.
 func waitPidfd(ctx context.Context, fd int) error {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 50) //nolint:gosec // a descriptor fits
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 50)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}

@@ -46,7 +46,7 @@ func (h *Host) boot(ctx context.Context) error {
 		return err
 	}
 	for _, dir := range []string{run, h.Dir, filepath.Join(h.Dir, "varlib"), h.dockerConfig()} {
-		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as in any /var/lib
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func (h *Host) Command(ctx context.Context, args ...string) *exec.Cmd {
 	// command inside asks the kernel to be killed when nsenter is.
 	const script = `for f in $PROCS; do echo 0 > "$f" || exit 125; done; unset PROCS
 exec nsenter -a -t "$INIT" -- env -u INIT setpriv --pdeathsig KILL -- "$@"`
-	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", script, "sh"}, args...)...) //nolint:gosec // a test's own words
+	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", script, "sh"}, args...)...)
 	files, err := procsFiles(h.cgroupName())
 	bin, err2 := EngineBin()
 	if err != nil || err2 != nil {
@@ -148,7 +148,7 @@ func (h *Host) Compose(ctx context.Context, args ...string) (string, error) {
 
 func (h *Host) client(ctx context.Context, program string, args []string) *exec.Cmd {
 	bin, err := EngineBin()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, program), args...) //nolint:gosec // a test's own words
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, program), args...)
 	if err != nil {
 		cmd.Err = err
 	}

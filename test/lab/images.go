@@ -20,7 +20,7 @@ func (h *Host) StandIn(ctx context.Context, names ...string) error {
 		return err
 	}
 	program := filepath.Join(root, "build", "standin")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, "./test/images/standin") //nolint:gosec // our own
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, "./test/images/standin")
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if _, err := output(build, "build the stand-in"); err != nil {
@@ -45,7 +45,7 @@ func (h *Host) StandIn(ctx context.Context, names ...string) error {
 
 // tarOf writes a root file system that holds one program.
 func tarOf(w io.Writer, program, name string) error {
-	b, err := os.ReadFile(program) //nolint:gosec // our own
+	b, err := os.ReadFile(program)
 	if err != nil {
 		return err
 	}

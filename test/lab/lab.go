@@ -209,7 +209,7 @@ func (l *Lab) shareLock() error {
 	if err != nil {
 		return fmt.Errorf("share the lab's lock: %w", err)
 	}
-	l.lock = os.NewFile(uintptr(fd), lockPath(l.ID)) //nolint:gosec // a descriptor is not negative
+	l.lock = os.NewFile(uintptr(fd), lockPath(l.ID))
 	return nil
 }
 

@@ -49,6 +49,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func running(t *testing.T, h *lab.Host, name string) func() bool {
+	t.Helper()
 	return func() bool { return docker(t, h, "inspect", "-f", "{{.State.Running}}", name) == "true" }
 }
 

@@ -65,10 +65,10 @@ func mountEtc(s spec) error {
 		if _, err := os.Lstat(path); err == nil {
 			continue
 		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as in any /etc
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // as in any /etc
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
@@ -97,10 +97,10 @@ func mountRun(s spec) error {
 	if err := unix.Mount("dslab", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.RunDir, 0o755); err != nil { //nolint:gosec // as any directory in /run
+	if err := os.MkdirAll(s.RunDir, 0o755); err != nil {
 		return err
 	}
-	if err := os.MkdirAll("/run/lock", 0o1777); err != nil { //nolint:gosec // as on any host
+	if err := os.MkdirAll("/run/lock", 0o1777); err != nil {
 		return err
 	}
 	return unix.Mount(aside, s.RunDir, "", unix.MS_MOVE, "")
@@ -156,7 +156,7 @@ func mountCgroups(all []cgroupMount) error {
 		}
 	}
 	for _, m := range all {
-		if err := os.MkdirAll(m.path, 0o755); err != nil { //nolint:gosec // as any mount point
+		if err := os.MkdirAll(m.path, 0o755); err != nil {
 			return err
 		}
 		if err := unix.Mount(m.fstype, m.path, m.fstype, flags, m.options); err != nil {
@@ -174,7 +174,7 @@ func mountCgroups(all []cgroupMount) error {
 // openCgroup2 moves us into a leaf, because a cgroup with processes may not hand controllers to its children.
 func openCgroup2(root string) error {
 	leaf := filepath.Join(root, initLeaf)
-	if err := os.MkdirAll(leaf, 0o755); err != nil { //nolint:gosec // cgroupfs sets its own modes
+	if err := os.MkdirAll(leaf, 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(leaf, "cgroup.procs"), []byte("0"), 0o600); err != nil {

@@ -13,7 +13,7 @@ import (
 
 // lockLab takes the lab's name. Every init of the lab inherits the lock, so it is free exactly when all are dead.
 func lockLab(id string) (*os.File, error) {
-	if err := os.MkdirAll(runDir(id), 0o755); err != nil { //nolint:gosec // as any directory in /run
+	if err := os.MkdirAll(runDir(id), 0o755); err != nil {
 		return nil, err
 	}
 	for {
@@ -90,9 +90,9 @@ func Sweep(ctx context.Context) error {
 func sweepLab(ctx context.Context, id string) error {
 	f, err := os.OpenFile(lockPath(id), os.O_RDWR, 0)
 	if err != nil {
-		return nil //nolint:nilerr // another sweep was first
+		return nil // another sweep was first
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return nil // alive
 	}

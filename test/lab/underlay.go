@@ -35,44 +35,50 @@ func (l *Lab) startUnderlay(ctx context.Context) error {
 
 // plug joins a host's network namespace to the underlay, as eth0.
 func (l *Lab) plug(h *Host) error {
-	return inNetns(l.underlay.pid, func(under *netlink.Handle, _ netns.NsHandle) error {
-		return inNetns(h.init.pid, func(host *netlink.Handle, ns netns.NsHandle) error {
-			br, err := under.LinkByName(underlayBridge)
-			if err != nil {
-				return err
-			}
-			// After a reboot the old veth may still be on its way out with the old namespace.
-			if old, err := under.LinkByName(h.Name); err == nil {
-				if err := under.LinkDel(old); err != nil && !errors.Is(err, syscall.ENODEV) {
-					return fmt.Errorf("remove the old link: %w", err)
-				}
-			}
-			veth := &netlink.Veth{
-				LinkAttrs: netlink.LinkAttrs{Name: h.Name, MasterIndex: br.Attrs().Index},
-				PeerName:  "eth0", PeerNamespace: netlink.NsFd(int(ns)),
-			}
-			if err := under.LinkAdd(veth); err != nil {
-				return fmt.Errorf("add veth: %w", err)
-			}
-			if err := under.LinkSetUp(veth); err != nil {
-				return err
-			}
-			if err := up(host, "lo"); err != nil {
-				return err
-			}
-			if err := configure(host, "eth0", h.number); err != nil {
-				return err
-			}
-			gw, err := netlink.ParseAddr(fmt.Sprintf(underlayNet, underlayGW))
-			if err != nil {
-				return err
-			}
-			if err := host.RouteAdd(&netlink.Route{Gw: gw.IP}); err != nil {
-				return fmt.Errorf("add default route: %w", err)
-			}
-			return nil
+	return inNetns(h.init.pid, func(host *netlink.Handle, ns netns.NsHandle) error {
+		err := inNetns(l.underlay.pid, func(under *netlink.Handle, _ netns.NsHandle) error {
+			return cable(under, h.Name, ns)
 		})
+		if err != nil {
+			return err
+		}
+		if err := up(host, "lo"); err != nil {
+			return err
+		}
+		if err := configure(host, "eth0", h.number); err != nil {
+			return err
+		}
+		gw, err := netlink.ParseAddr(fmt.Sprintf(underlayNet, underlayGW))
+		if err != nil {
+			return err
+		}
+		if err := host.RouteAdd(&netlink.Route{Gw: gw.IP}); err != nil {
+			return fmt.Errorf("add default route: %w", err)
+		}
+		return nil
 	})
+}
+
+// cable makes a veth from the underlay's bridge to the namespace to.
+func cable(under *netlink.Handle, name string, to netns.NsHandle) error {
+	br, err := under.LinkByName(underlayBridge)
+	if err != nil {
+		return err
+	}
+	// After a reboot the old veth may still be on its way out with the old namespace.
+	if old, err := under.LinkByName(name); err == nil {
+		if err := under.LinkDel(old); err != nil && !errors.Is(err, syscall.ENODEV) {
+			return fmt.Errorf("remove the old link: %w", err)
+		}
+	}
+	veth := &netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: name, MasterIndex: br.Attrs().Index},
+		PeerName:  "eth0", PeerNamespace: netlink.NsFd(int(to)),
+	}
+	if err := under.LinkAdd(veth); err != nil {
+		return fmt.Errorf("add veth: %w", err)
+	}
+	return under.LinkSetUp(veth)
 }
 
 // configure gives the link address n of the underlay and sets it up.
@@ -105,7 +111,7 @@ func inNetns(pid int, do func(*netlink.Handle, netns.NsHandle) error) error {
 	if err != nil {
 		return fmt.Errorf("network namespace of %d: %w", pid, err)
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	n, err := netlink.NewHandleAt(ns)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ type answer struct {
 	NoName  bool     `json:"no_name,omitempty"` // the resolver said that there is no such name or no such record
 }
 
-func resolve(args []string) error {
+func resolve(ctx context.Context, args []string) error {
 	r := &net.Resolver{PreferGo: true}
 	if len(args) > 2 {
 		server := args[2]
@@ -56,7 +56,7 @@ func resolve(args []string) error {
 			return (&net.Dialer{}).DialContext(ctx, network, server)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	a := answer{Name: args[1], Answers: []string{}}
 	var err error

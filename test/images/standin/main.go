@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,28 +29,28 @@ const usage = `commands:
 `
 
 func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
 	go func() {
 		// The first process of a container gets no default signal handling: without this, each stop takes 10 s.
-		stop := make(chan os.Signal, 1)
-		signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-		<-stop
+		<-ctx.Done()
 		os.Exit(0)
 	}()
-	if err := run(os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "standin:", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
+func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return stand(strings.FieldsFunc(os.Getenv("PORTS"), func(r rune) bool { return r == ',' || r == ' ' }))
+		return stand(ctx, strings.FieldsFunc(os.Getenv("PORTS"), func(r rune) bool { return r == ',' || r == ' ' }))
 	}
 	commands := map[string]struct {
 		least int // arguments
-		do    func(args []string) error
+		do    func(ctx context.Context, args []string) error
 	}{
-		"ifaces":    {0, func([]string) error { return ifaces() }},
+		"ifaces":    {0, func(context.Context, []string) error { return ifaces() }},
 		"resolve":   {2, resolve},
 		"serve":     {1, stand},
 		"get":       {1, get},
@@ -60,18 +61,18 @@ func run(args []string) error {
 	}
 	c, ok := commands[args[0]]
 	if !ok {
-		return stand(nil)
+		return stand(ctx, nil)
 	}
 	if len(args)-1 < c.least {
 		return errors.New(args[0] + ": too few arguments\n" + usage)
 	}
-	return c.do(args[1:])
+	return c.do(ctx, args[1:])
 }
 
 // stand accepts connections on the ports and then waits for the end.
-func stand(ports []string) error {
+func stand(ctx context.Context, ports []string) error {
 	for _, p := range ports {
-		l, err := net.Listen("tcp", ":"+p)
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+p)
 		if err != nil {
 			return err
 		}
@@ -87,15 +88,16 @@ func stand(ports []string) error {
 			}
 		}()
 	}
-	select {}
+	<-ctx.Done()
+	return nil
 }
 
-func get(args []string) error {
-	c, err := net.Dial("tcp", args[0])
+func get(ctx context.Context, args []string) error {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", args[0])
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	var name string
 	if _, err := fmt.Fscanln(c, &name); err != nil {
 		return err

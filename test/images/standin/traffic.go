@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -21,8 +22,8 @@ type received struct {
 }
 
 // tcpServe answers each connection, once its sender has finished, with how much came and its hash.
-func tcpServe(args []string) error {
-	l, err := net.Listen("tcp", ":"+args[0])
+func tcpServe(ctx context.Context, args []string) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+args[0])
 	if err != nil {
 		return err
 	}
@@ -32,7 +33,7 @@ func tcpServe(args []string) error {
 			return err
 		}
 		go func() {
-			defer c.Close()
+			defer func() { _ = c.Close() }()
 			h := sha256.New()
 			n, err := io.Copy(h, c)
 			if err != nil {
@@ -44,16 +45,16 @@ func tcpServe(args []string) error {
 	}
 }
 
-func tcpSend(args []string) error {
+func tcpSend(ctx context.Context, args []string) error {
 	size, err := number(args[1])
 	if err != nil {
 		return err
 	}
-	c, err := net.DialTimeout("tcp", args[0], 5*time.Second)
+	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", args[0])
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return err
 	}
@@ -82,8 +83,8 @@ func tcpSend(args []string) error {
 // A datagram starts with its flow's number and its own; a datagram of 8 bytes asks how many of the flow came.
 const askSize = 8
 
-func udpServe(args []string) error {
-	l, err := net.ListenPacket("udp", ":"+args[0])
+func udpServe(ctx context.Context, args []string) error {
+	l, err := new(net.ListenConfig).ListenPacket(ctx, "udp", ":"+args[0])
 	if err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func udpServe(args []string) error {
 
 // udpSend sends count datagrams of the given size. With "gso" the kernel, or the network card's stand-in, cuts each
 // call's buffer into datagrams: a switch that can't do that loses them all without a word.
-func udpSend(args []string) error {
+func udpSend(ctx context.Context, args []string) error {
 	count, err := number(args[1])
 	if err != nil {
 		return err
@@ -125,11 +126,11 @@ func udpSend(args []string) error {
 	if err != nil || size < 16 {
 		return fmt.Errorf("a datagram of %q bytes: 16 at least", args[2])
 	}
-	c, err := net.Dial("udp", args[0])
+	c, err := new(net.Dialer).DialContext(ctx, "udp", args[0])
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	batch := 1
 	if len(args) > 3 && args[3] == "gso" {
 		if batch = min(count, 60000/size, 64); batch < 2 {
@@ -145,14 +146,14 @@ func udpSend(args []string) error {
 		for i := 0; i < batch && sent < count; i++ {
 			d := make([]byte, size)
 			binary.BigEndian.PutUint64(d, flow)
-			binary.BigEndian.PutUint64(d[8:], uint64(sent)) //nolint:gosec // a count
+			binary.BigEndian.PutUint64(d[8:], uint64(sent))
 			buf = append(buf, d...)
 			sent++
 		}
 		if _, err := c.Write(buf); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
-		time.Sleep(time.Millisecond) //nolint:forbidigo // paces the sender: loss by a full queue is not what is measured
+		time.Sleep(time.Millisecond)
 	}
 	return ask(c, flow, count)
 }
@@ -185,9 +186,9 @@ func ask(c net.Conn, flow uint64, count int) error {
 		if n, err := c.Read(buf); err != nil || n != 8 {
 			continue
 		}
-		if arrived = binary.BigEndian.Uint64(buf); arrived >= uint64(count) { //nolint:gosec // a count
+		if arrived = binary.BigEndian.Uint64(buf); arrived >= uint64(count) {
 			break
 		}
 	}
-	return say(map[string]uint64{"sent": uint64(count), "arrived": arrived}) //nolint:gosec // a count
+	return say(map[string]uint64{"sent": uint64(count), "arrived": arrived})
 }

@@ -51,7 +51,7 @@ func down(ctx context.Context) error {
 
 // withEngine runs a command with an engine to talk to, and ends with the command's own exit status.
 func withEngine(ctx context.Context, args []string) error {
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // the caller's command
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = os.Environ()
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }

@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -30,7 +29,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("no command\n" + usage)
+		return fmt.Errorf("no command\n%s", usage)
 	}
 	switch args[0] {
 	case "up":
@@ -45,7 +44,7 @@ func run(ctx context.Context, args []string) error {
 		return down(ctx)
 	case "engine":
 		if len(args) < 3 || args[1] != "--" {
-			return errors.New("engine: no command\n" + usage)
+			return fmt.Errorf("engine: no command\n%s", usage)
 		}
 		return withEngine(ctx, args[2:])
 	}

@@ -1,0 +1,56 @@
+#!/bin/bash
+# Runs every linter and ends with a failure if any complained. $TOOLS is where `make lint` built them.
+# shellcheck disable=SC2317 # functions are called through check
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+failed=0
+
+check() {
+	local name=$1
+	shift
+	if "$@"; then
+		echo "ok    $name"
+	else
+		echo "FAIL  $name"
+		failed=1
+	fi
+}
+
+unformatted() {
+	local files
+	files=$(git ls-files -z -- '*.go' | xargs -0r "$TOOLS/gofumpt" -l)
+	[ -z "$files" ] || { printf 'not formatted, run gofumpt -w on:\n%s\n' "$files"; return 1; }
+}
+
+shell_scripts() {
+	git grep -lIzE '^#!.*[/ ](ba)?sh$' | xargs -0r shellcheck
+}
+
+# govulncheck reads its list of vulnerabilities from the network: a machine without it can't be told anything.
+vulnerable() {
+	local out status
+	out=$("$TOOLS/govulncheck" ./... 2>&1)
+	status=$?
+	if [ "$status" != 0 ] && grep -qE 'fetching vulnerabilities|no such host|connection refused|i/o timeout' <<<"$out"; then
+		echo "NOT CHECKED: the vulnerability database is out of reach: $(grep -m1 -E 'fetching|dial' <<<"$out")"
+		return 0
+	fi
+	[ "$status" = 0 ] || echo "$out"
+	return "$status"
+}
+
+# hadolint is written in Haskell, and neither Debian nor the Go module proxy has it.
+dockerfiles() {
+	if ! command -v hadolint >/dev/null; then
+		echo "NOT CHECKED: hadolint is not on PATH; it can be had from its releases page"
+		return 0
+	fi
+	git ls-files -z -- '*Dockerfile*' ':!.dockerignore' | xargs -0r hadolint
+}
+
+check golangci-lint "$TOOLS/golangci-lint" run ./...
+check gofumpt unformatted
+check shellcheck shell_scripts
+check govulncheck vulnerable
+check hadolint dockerfiles
+exit "$failed"
