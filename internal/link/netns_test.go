@@ -37,7 +37,7 @@ func newSpace(t *testing.T) *space {
 		}
 	})
 	must(t, err)
-	h, err := netlink.NewHandleAt(fd)
+	h, err := netlink.NewHandleAt(fd, unix.NETLINK_ROUTE)
 	must(t, err)
 	t.Cleanup(func() { h.Close(); _ = fd.Close() })
 	s := &space{fd: fd, Handle: h}

@@ -39,7 +39,7 @@ type module struct {
 
 var modules = []module{
 	{"crc32c_generic", true}, {"crc32c_cryptoapi", true},
-	{"openvswitch", false}, {"veth", false}, {"vxlan", true}, {"bridge", true}, {"macvlan", true}, {"tun", true}, {"dummy", true},
+	{"openvswitch", false}, {"veth", false}, {"vxlan", true}, {"bridge", true}, {"macvlan", true}, {"tun", true},
 	{"virtio_pci", true}, {"virtio_blk", false}, {"ext4", false},
 }
 

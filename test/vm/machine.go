@@ -66,7 +66,7 @@ func Start(ctx context.Context, b Boot) (*Machine, error) {
 	}
 	args := append([]string{
 		"-m", strconv.Itoa(b.Memory), "-smp", strconv.Itoa(b.CPUs), "-nodefaults", "-display", "none", "-serial", "stdio", "-nic", "none",
-		"-kernel", b.Kernel, "-initrd", initrd,
+		"-kernel", b.Kernel, "-initrd", "/proc/self/fd/3",
 		// A panic ends or restarts the machine at once instead of hanging it.
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on rdinit=/init",
 	}, b.Accel.args...)
@@ -80,9 +80,15 @@ func Start(ctx context.Context, b Boot) (*Machine, error) {
 	m := &Machine{done: make(chan struct{}), says: &bytes.Buffer{}}
 	lines := make(chan string, 1024)
 	m.Lines = lines
+	cmd := exec.CommandContext(ctx, qemu, args...)
+	cmd.ExtraFiles = []*os.File{initrd}
 	started := make(chan error)
-	go m.run(exec.CommandContext(ctx, qemu, args...), lines, started, func() { _ = os.Remove(initrd) })
-	if err := <-started; err != nil {
+	go m.run(ctx, cmd, lines, started)
+	err = <-started
+	if cerr := initrd.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
 		return nil, fmt.Errorf("start %s (`make deps` installs it): %w", qemu, err)
 	}
 	return m, nil
@@ -90,12 +96,11 @@ func Start(ctx context.Context, b Boot) (*Machine, error) {
 
 // run keeps its thread, because the guest's life ends with that thread's: this
 // is how the kernel understands Pdeathsig.
-func (m *Machine) run(cmd *exec.Cmd, lines chan<- string, started chan<- error, cleanup func()) {
+func (m *Machine) run(ctx context.Context, cmd *exec.Cmd, lines chan<- string, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(m.done)
 	defer close(lines)
-	defer cleanup()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = m.says
 	cmd.WaitDelay = 5 * time.Second
@@ -115,7 +120,10 @@ func (m *Machine) run(cmd *exec.Cmd, lines chan<- string, started chan<- error, 
 		if err != nil { // what isn't ended by a newline was not said
 			break
 		}
-		lines <- strings.TrimRight(line, "\r\n")
+		select {
+		case lines <- strings.TrimRight(line, "\r\n"):
+		case <-ctx.Done(): // nobody may be listening any more
+		}
 	}
 	m.err = cmd.Wait()
 }
@@ -142,12 +150,14 @@ func (m *Machine) Wait() error {
 	return nil
 }
 
-// join puts archives one behind the other. Each has a length divisible by four.
-func join(files []string) (string, error) {
-	out, err := os.CreateTemp("", "dockstack-vm-*.cpio")
+// join puts archives one behind the other, in a file without a name: it can't
+// be left behind. Each archive has a length divisible by four.
+func join(files []string) (*os.File, error) {
+	out, err := os.CreateTemp("", "dockstack-vm-")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	err = os.Remove(out.Name())
 	for _, name := range files {
 		f, oerr := os.Open(name)
 		if oerr != nil {
@@ -157,11 +167,10 @@ func join(files []string) (string, error) {
 		_, cerr := io.Copy(out, f)
 		err = errors.Join(err, cerr, f.Close())
 	}
-	if err = errors.Join(err, out.Close()); err != nil {
-		_ = os.Remove(out.Name())
-		return "", err
+	if err != nil {
+		return nil, errors.Join(err, out.Close())
 	}
-	return out.Name(), nil
+	return out, nil
 }
 
 // ChooseAccel returns KVM where a guest really comes up with it: the device
@@ -194,7 +203,8 @@ func ChooseAccel(ctx context.Context, b Boot) Accel {
 		up = up || strings.Contains(line, markDone+"pass")
 	}
 	if err := m.Wait(); !up {
-		accel.Why = fmt.Sprintf("no guest comes up with kvm: %v", err)
+		why, _, _ := strings.Cut(fmt.Sprint(err), "\n")
+		accel.Why = "no guest comes up with kvm: " + why
 		return accel
 	}
 	return KVM

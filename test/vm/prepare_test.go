@@ -3,12 +3,14 @@ package vm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -35,6 +37,9 @@ var workbench = sync.OnceValues(func() (*bench, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
+	if err := alone(dir); err != nil {
+		return nil, err
+	}
 	b := &bench{dir: dir, base: filepath.Join(dir, "base.cpio")}
 	if b.kernel, err = FetchKernel(ctx, dir); err != nil {
 		return nil, err
@@ -49,6 +54,20 @@ var workbench = sync.OnceValues(func() (*bench, error) {
 	b.accel = ChooseAccel(ctx, b.boot(probe))
 	return b, nil
 })
+
+// alone waits until no other run uses the folder. The lock ends with the process.
+func alone(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	fd, err := syscall.Dup(int(f.Fd())) // one that nobody closes
+	if err != nil {
+		return err
+	}
+	syscall.CloseOnExec(fd)
+	return errors.Join(f.Close(), syscall.Flock(fd, syscall.LOCK_EX))
+}
 
 func prepared(t *testing.T) *bench {
 	t.Helper()
@@ -95,6 +114,7 @@ func (b *bench) makeBase(ctx context.Context) error {
 	img.Write("/etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\n"))
 	img.Write("/etc/group", 0o644, []byte("root:x:0:\n"))
 	img.Write("/etc/hosts", 0o644, []byte("127.0.0.1 localhost\n::1 localhost\n"))
+	img.Write("/etc/resolv.conf", 0o644, nil)
 	return img.Close()
 }
 
@@ -145,7 +165,7 @@ func watch(t *testing.T, m *Machine) {
 	t.Helper()
 	verdict := ""
 	for line := range m.Lines {
-		t.Log(line)
+		fmt.Fprintln(t.Output(), line)
 		if v, ok := strings.CutPrefix(line, MarkDone); ok {
 			verdict = v
 		}

@@ -124,10 +124,36 @@ func prepare(job *vm.Job) error {
 			return fmt.Errorf("load %s: %w", name, err)
 		}
 	}
+	// The steps are looked for where they themselves would look.
+	for _, e := range job.Env {
+		if path, ok := strings.CutPrefix(e, "PATH="); ok {
+			if err := os.Setenv("PATH", path); err != nil {
+				return err
+			}
+		}
+	}
+	if err := loopback(); err != nil {
+		return fmt.Errorf("set lo up: %w", err)
+	}
 	if !job.Disk {
 		return nil
 	}
 	return mountDisk()
+}
+
+// loopback sets the loopback interface up.
+func loopback() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	req, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
 func load(name string) error {

@@ -1,0 +1,122 @@
+package vm
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// suites are the packages whose tests run in the guest, where the kernel has
+// Open vSwitch. Each is a binary that is compiled here.
+var suites = []string{"internal/link", "internal/ovs", "internal/fabric"}
+
+// tools are what the suites call, with Debian's packages that have them.
+var tools = map[string]string{
+	"ip": "iproute2", "ethtool": "ethtool", "ping": "iputils-ping", "arping": "iputils-arping", "iperf3": "iperf3", "keepalived": "keepalived",
+	"busybox": "busybox-static",
+}
+
+const (
+	// suiteSeconds bounds one suite; Go's own limit is below that, because it
+	// tells which test hangs.
+	suiteSeconds = 240
+	suiteLimit   = "-test.timeout=220s"
+	machineLimit = 8 * time.Minute
+)
+
+// TestKernelDatapath runs the tests of links, switch and fabric against the
+// kernel datapath of Debian's kernel.
+func TestKernelDatapath(t *testing.T) {
+	b := prepared(t)
+	job := Job{Env: []string{
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=/tmp",
+		"DOCKSTACK_TEST_DATAPATH=kernel", "DOCKSTACK_OVS_ROOT=" + ovsAt,
+	}}
+	file := filepath.Join(b.dir, "suites.cpio")
+	img, err := NewImage(file)
+	must(t, err)
+	addTools(t, img)
+	addOVS(t, img)
+	for _, suite := range suites {
+		name := filepath.Base(suite)
+		addSuite(t, img, suite)
+		job.Steps = append(job.Steps, Step{
+			Name: name, Dir: "/src/" + suite, Seconds: suiteSeconds,
+			Argv: []string{"/suites/" + name + ".test", "-test.v", suiteLimit},
+		})
+	}
+	must(t, img.Close())
+	boot := b.boot(file, b.job(t, job))
+	boot.Memory = 2048
+	ctx, stop := context.WithTimeout(t.Context(), machineLimit)
+	defer stop()
+	m, err := Start(ctx, boot)
+	must(t, err)
+	watch(t, m)
+}
+
+// addSuite compiles a package's tests and adds them with their test data.
+func addSuite(t *testing.T, img *Image, suite string) {
+	t.Helper()
+	source := filepath.Join(repo, suite)
+	if found, _ := filepath.Glob(filepath.Join(source, "*_test.go")); len(found) == 0 {
+		t.Fatalf("%s has no tests to run on the kernel datapath", suite)
+	}
+	program := filepath.Join(t.TempDir(), "suite")
+	must(t, goBuild(t.Context(), program, "test", "./"+source, "-c", "-vet=off"))
+	img.Copy("/suites/"+filepath.Base(suite)+".test", program)
+	img.Mkdir("/src/" + suite)
+	if data := filepath.Join(source, "testdata"); exists(data) {
+		img.CopyTree("/src/"+suite+"/testdata", data)
+	}
+}
+
+func addTools(t *testing.T, img *Image) {
+	t.Helper()
+	for name, pkg := range tools {
+		at, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatalf("no %s here: `make deps` installs Debian's %s", name, pkg)
+		}
+		if at, err = filepath.EvalSymlinks(at); err != nil {
+			t.Fatal(err)
+		}
+		img.Program("", "/", at)
+		if want := "/usr/bin/" + name; at != want {
+			img.Link(want, at)
+		}
+	}
+}
+
+// ovsAt is where Open vSwitch is in the guest. It brings its own C library, so
+// it can't share a place with the tools.
+const ovsAt = "/ovs"
+
+// addOVS adds the plugin's Open vSwitch: what users run is what is tested.
+func addOVS(t *testing.T, img *Image) {
+	t.Helper()
+	root := os.Getenv("DOCKSTACK_OVS_ROOT")
+	if root == "" {
+		root = filepath.Join(repo, "build", "plugin", "rootfs")
+	}
+	for _, name := range []string{"ovsdb-server", "ovsdb-tool", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovs-appctl", "ovs-dpctl"} {
+		file := ""
+		for _, dir := range []string{"usr/bin", "usr/sbin", "usr/lib/openvswitch-switch"} {
+			if info, err := os.Lstat(filepath.Join(root, dir, name)); err == nil && info.Mode().IsRegular() {
+				file = filepath.Join(dir, name)
+			}
+		}
+		if file == "" {
+			t.Fatalf("no %s below %s: `make plugin` brings Open vSwitch, or DOCKSTACK_OVS_ROOT says where another is", name, root)
+		}
+		img.Program(ovsAt, root, file)
+	}
+	schemas, _ := filepath.Glob(filepath.Join(root, "usr/share/openvswitch/*.ovsschema"))
+	for _, s := range schemas {
+		img.Copy(ovsAt+strings.TrimPrefix(s, root), s)
+	}
+}
