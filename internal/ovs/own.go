@@ -83,9 +83,12 @@ func (o *own) keep(ctx context.Context, name string, run func(context.Context) e
 			return
 		}
 		o.mu.Lock()
+		known := o.err != nil && err != nil && o.err.Error() == err.Error()
 		o.err = err
 		o.mu.Unlock()
-		o.log.WarnContext(ctx, "a daemon of our Open vSwitch ended and is started again", "name", name, "error", err)
+		if !known {
+			o.log.WarnContext(ctx, "a daemon of our Open vSwitch ended and is started again", "name", name, "error", err)
+		}
 		if time.Since(began) > healthyAfter {
 			backoff = 0
 			continue

@@ -78,7 +78,7 @@ func (s *Switch) Run(ctx context.Context) error {
 			break
 		}
 		if errors.Is(err, errHostAppeared) {
-			s.log.WarnContext(ctx, "changing over to the host's Open vSwitch: two on one kernel datapath destroy each other's ports")
+			s.log.WarnContext(ctx, "changing over to the host's Open vSwitch, which has started beside ours")
 			continue
 		}
 		s.down(err)
@@ -117,7 +117,7 @@ func (s *Switch) runChosen(ctx context.Context) error {
 			cancel(err)
 		}
 	})
-	if s.cfg.Origin == OriginAuto && c.datapath == DatapathKernel {
+	if s.cfg.Origin == OriginAuto {
 		helpers.Go(func() { s.watchHost(ctx, cancel) })
 	}
 	err = s.connect(ctx, target{choice: c, socket: s.cfg.ownSocket(), own: o})
@@ -132,10 +132,12 @@ func (s *Switch) runChosen(ctx context.Context) error {
 	return err
 }
 
-// watchHost notices that the host's Open vSwitch has started beside ours.
+// watchHost notices that the host's Open vSwitch has started beside ours. In
+// userspace the two don't hurt each other, so ours stays if it works.
 func (s *Switch) watchHost(ctx context.Context, cancel context.CancelCauseFunc) {
 	for wait(ctx, hostEvery) {
-		if answers(ctx, s.cfg.HostSocket) {
+		st, _ := s.State()
+		if (st.Datapath == DatapathKernel || !st.Up) && answers(ctx, s.cfg.HostSocket) {
 			cancel(errHostAppeared)
 			return
 		}
