@@ -1,6 +1,7 @@
 package ipam_test
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -72,6 +73,29 @@ func TestTheLongestParkedGivesWay(t *testing.T) {
 	w.fails(err, ipam.ErrPoolFull, `pool is full: no address for "newest" in network internal (172.16.0.0/29): of the 8 addresses of 172.16.0.0/29, running containers hold 3, 2 are kept for fixed or reserved names, and the rest belong to the network itself; remove containers, take reservations back, or create the network with a larger --subnet or --ip-range`)
 	w.release("172.16.0.4")
 	w.gets("newest", "172.16.0.4")
+}
+
+// Who stands in line to give way is remembered between requests: whatever
+// changes that must be noticed.
+func TestTheLineOfThoseWhoGiveWay(t *testing.T) {
+	w := inNetwork(t, "172.16.0.0/29")
+	_, err := w.reg.Reserve(w.ctx, w.pool.ID, "oldest", netip.MustParseAddr("172.16.0.2"))
+	w.ok(err)
+	for _, a := range []string{"172.16.0.3", "172.16.0.4", "172.16.0.5", "172.16.0.6"} {
+		w.gets("n"+a, a)
+		w.later(time.Second)
+		w.release(a)
+	}
+	w.gets("new1", "172.16.0.3")
+	w.ok(w.reg.Unreserve(w.ctx, w.pool.ID, "oldest"))
+	w.gets("new2", "172.16.0.2")
+	w.store.FailNext(errors.New("full"))
+	if _, err := w.ask("nobody"); err == nil {
+		t.Fatal("no error")
+	}
+	w.gets("new3", "172.16.0.4")
+	w.gets("n172.16.0.5", "172.16.0.5")
+	w.gets("new4", "172.16.0.6")
 }
 
 func TestFixedAddresses(t *testing.T) {

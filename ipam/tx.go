@@ -55,12 +55,12 @@ func (t *tx) back(m mark) {
 			delete(t.r.pools, s.pool.id)
 		case s.oldRec != nil:
 			s.pool.rec = *s.oldRec
+			s.pool.noFree, s.pool.idle = false, nil
 		case s.oldCursor != nil:
 			s.pool.cursor = *s.oldCursor
 		default:
 			t.r.apply(s.pool, s.name, s.old)
 		}
-		s.pool.noFree, s.pool.idle = false, nil
 	}
 	for _, k := range t.keys[m.keys:] {
 		delete(t.written, k)
