@@ -57,7 +57,7 @@ func (r *Registry) serve(ctx context.Context, batch []*call) {
 			}
 		}
 	}
-	t.publish()
+	t.publish(ctx)
 	for _, c := range batch {
 		if c.reads {
 			c.err = t.try(c.do)
@@ -101,9 +101,9 @@ func (t *tx) try(do func(*tx) error) (err error) {
 }
 
 // publish lets the world see what was written.
-func (t *tx) publish() {
+func (t *tx) publish(ctx context.Context) {
 	for _, n := range t.notes {
-		t.r.cfg.Log.LogAttrs(context.Background(), n.level, n.msg, n.attrs...)
+		t.r.cfg.Log.LogAttrs(ctx, n.level, n.msg, n.attrs...) //nolint:sloglint // the message was a literal when it was noted
 	}
 	if len(t.undo) > 0 {
 		t.r.snap.Store(t.r.snap.Load().after(t))

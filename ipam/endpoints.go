@@ -138,30 +138,38 @@ func (r *Registry) Detach(ctx context.Context, endpointID string) error {
 func (r *Registry) Sweep(ctx context.Context, attached []Endpoint) error {
 	return r.change(ctx, func(t *tx) error {
 		for _, ep := range attached {
-			pools := t.r.networkPools(ep.Network)
-			for _, a := range ep.Addrs {
-				if p := inNetwork(pools, a); p != nil && p.addrs[a] != nil {
-					t.reattach(p.addrs[a], ep.ID)
-				}
-			}
+			t.reattach(ep)
 		}
 		for _, p := range r.pools {
 			for _, l := range p.names {
-				if !l.live || l.endpoint != "" {
-					continue
-				}
-				if t.now.Sub(l.at()) > attachWithin {
-					t.park(l)
-				} else {
-					t.change(l, func(c *lease) { c.unsure = false })
-				}
+				t.sweep(l)
 			}
 		}
 		return nil
 	})
 }
 
-func (t *tx) reattach(l *lease, endpoint string) {
+// sweep parks a live lease without an endpoint, unless it may yet get one.
+func (t *tx) sweep(l *lease) {
+	switch {
+	case !l.live || l.endpoint != "":
+	case t.now.Sub(l.at()) > attachWithin:
+		t.park(l)
+	default:
+		t.change(l, func(c *lease) { c.unsure = false })
+	}
+}
+
+func (t *tx) reattach(ep Endpoint) {
+	pools := t.r.networkPools(ep.Network)
+	for _, a := range ep.Addrs {
+		if p := inNetwork(pools, a); p != nil && p.addrs[a] != nil {
+			t.revive(p.addrs[a], ep.ID)
+		}
+	}
+}
+
+func (t *tx) revive(l *lease, endpoint string) {
 	t.change(l, func(c *lease) {
 		if !c.live {
 			c.since = t.now.UnixMilli()

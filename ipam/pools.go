@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -201,39 +202,51 @@ func (r *Registry) Bind(ctx context.Context, networkID string, pools []string, e
 		return fmt.Errorf("%w: it has no id", ErrUnknownNetwork)
 	}
 	return r.change(ctx, func(t *tx) error {
-		bound := make([]*pool, 0, len(pools))
-		for _, id := range pools {
-			p, err := t.pool(id)
-			if err != nil {
-				return err
-			}
-			if p.rec.Network != "" && p.rec.Network != networkID {
-				return fmt.Errorf("%w: %s is the subnet of network %s", ErrPoolInUse, p.rec.Subnet, p.rec.network())
-			}
-			bound = append(bound, p)
+		bound, err := t.bindable(networkID, pools)
+		if err != nil {
+			return err
 		}
-		for _, a := range exclude {
-			p := inNetwork(bound, a)
-			if p == nil {
-				return fmt.Errorf("%w: %s, a virtual address, lies in no subnet of the network; choose one that does", ErrOutsidePool, a)
-			}
-			if a == p.rec.Gateway {
-				return fmt.Errorf("%w: %s, a virtual address, is the gateway of %s; choose another for one of the two (--gateway)", ErrAddressTaken, a, &p.rec)
-			}
+		if err := excludable(bound, exclude); err != nil {
+			return err
 		}
 		for _, p := range bound {
 			t.setPool(p, func(rec *poolRecord) {
 				rec.Network, rec.Requested = networkID, true
-				rec.Exclude = nil
-				for _, a := range exclude {
-					if rec.Subnet.Contains(a) {
-						rec.Exclude = append(rec.Exclude, a)
-					}
-				}
+				rec.Exclude = slices.DeleteFunc(slices.Clone(exclude), func(a netip.Addr) bool { return !rec.Subnet.Contains(a) })
 			})
 		}
 		return nil
 	})
+}
+
+// bindable are the pools that the network may have.
+func (t *tx) bindable(networkID string, ids []string) ([]*pool, error) {
+	pools := make([]*pool, 0, len(ids))
+	for _, id := range ids {
+		p, err := t.pool(id)
+		if err != nil {
+			return nil, err
+		}
+		if p.rec.Network != "" && p.rec.Network != networkID {
+			return nil, fmt.Errorf("%w: %s is the subnet of network %s", ErrPoolInUse, p.rec.Subnet, p.rec.network())
+		}
+		pools = append(pools, p)
+	}
+	return pools, nil
+}
+
+// excludable refuses virtual addresses that the network can't have.
+func excludable(pools []*pool, addrs []netip.Addr) error {
+	for _, a := range addrs {
+		p := inNetwork(pools, a)
+		if p == nil {
+			return fmt.Errorf("%w: %s, a virtual address, lies in no subnet of the network; choose one that does", ErrOutsidePool, a)
+		}
+		if a == p.rec.Gateway {
+			return fmt.Errorf("%w: %s, a virtual address, is the gateway of %s; choose another for one of the two (--gateway)", ErrAddressTaken, a, &p.rec)
+		}
+	}
+	return nil
 }
 
 // Unbind says that the network is gone. An unknown one is no error.

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -127,7 +128,7 @@ func (e *edit) remove(l *lease) {
 // add and remove make new slices: older snapshots have the old ones.
 func add[K comparable](e *cowEdit[K, []*lease], k K, l *lease) {
 	old := e.get(k)
-	e.set(k, append(old[:len(old):len(old)], l))
+	e.set(k, append(slices.Clip(old), l))
 }
 
 func remove[K comparable](e *cowEdit[K, []*lease], k K, l *lease) {
@@ -151,7 +152,8 @@ func (e *edit) into(s *Snapshot) {
 // firstSnapshot is the picture of what was loaded. Its serial is the time, so
 // that it is beyond what was counted before the restart.
 func (r *Registry) firstSnapshot() *Snapshot {
-	s := &Snapshot{serial: uint32(r.cfg.Now().Unix())} //nolint:gosec // a serial wraps, as RFC 1982 has it
+	// A serial wraps, as RFC 1982 has it.
+	s := &Snapshot{serial: uint32(r.cfg.Now().Unix())}
 	e := r.edit(s)
 	for _, p := range r.pools {
 		for _, l := range p.names {
@@ -175,7 +177,7 @@ func looksSame(a, b *lease) bool {
 // after is s with what t changed, or s itself where that shows nowhere.
 func (s *Snapshot) after(t *tx) *Snapshot {
 	n := &Snapshot{
-		serial: max(s.serial+1, uint32(t.now.Unix())), //nolint:gosec // see firstSnapshot
+		serial: max(s.serial+1, uint32(t.now.Unix())),
 		pools:  s.pools, networks: s.networks, names: s.names, labels: s.labels, addrs: s.addrs,
 	}
 	var e *edit

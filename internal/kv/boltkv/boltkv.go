@@ -61,7 +61,7 @@ func (s *Store) Load(ctx context.Context, prefix string, fn func(key string, val
 		return err
 	}
 	below := []byte(prefix)
-	var fromFn error
+	ended := false
 	err = s.guard(func() error {
 		return s.db.View(func(t *bolt.Tx) error {
 			c := t.Bucket(bucketRecords).Cursor()
@@ -70,22 +70,18 @@ func (s *Store) Load(ctx context.Context, prefix string, fn func(key string, val
 				if err != nil {
 					return err
 				}
-				// A nil error from here on ends the walk without an error of
-				// the store's.
-				if fromFn = fn(string(k), value); fromFn != nil {
-					return nil
+				if err := fn(string(k), value); err != nil {
+					ended = true
+					return err
 				}
 			}
 			return nil
 		})
 	})
-	if fromFn != nil {
-		return fromFn
+	if err == nil || ended {
+		return err
 	}
-	if err != nil {
-		return s.explain("read", err)
-	}
-	return nil
+	return s.explain("read", err)
 }
 
 // Commit implements kv.Store.
@@ -227,7 +223,8 @@ func (s *Store) guard(fn func() error) (err error) {
 func (s *Store) explain(verb string, err error) error { return explain(verb, s.path, err) }
 
 func explain(verb, path string, err error) error {
-	kind, wayOut := error(nil), ""
+	var kind error
+	var wayOut string
 	switch {
 	case errors.Is(err, kv.ErrNewer):
 		wayOut = "install the dockstack that wrote it, or a newer one; nothing was changed"

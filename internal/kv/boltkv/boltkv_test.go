@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	kvtest.Run(t, func(t *testing.T) kvtest.Opener {
+		t.Helper()
 		path := filepath.Join(t.TempDir(), "store.db")
 		return func() (kv.Store, error) { return boltkv.Open(path) }
 	})
@@ -158,28 +159,28 @@ func records(n int) map[string]string {
 
 // storeBytes is a store's file with n records. It has been changed a few
 // times, so that pages are free and headers have changed places.
-func storeBytes(t testing.TB, n int) []byte {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "made.db")
+func storeBytes(tb testing.TB, n int) []byte {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "made.db")
 	s, err := boltkv.Open(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var ops []kv.Op
 	for k, v := range records(n) {
 		ops = append(ops, kv.Op{Key: k, Value: []byte(v)})
 	}
 	for _, some := range [][]kv.Op{ops[:n/2], ops[n/2:], {{Key: "gone"}}, {{Key: "gone", Delete: true}}} {
-		if err := s.Commit(t.Context(), some); err != nil {
-			t.Fatal(err)
+		if err := s.Commit(tb.Context(), some); err != nil {
+			tb.Fatal(err)
 		}
 	}
 	if err := s.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

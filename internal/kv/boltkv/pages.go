@@ -76,8 +76,8 @@ func walk(file io.ReaderAt, size int64, record func(bucket string, key, value []
 	if err := w.readMetas(); err != nil {
 		return err
 	}
-	if int64(w.meta.end) > size/int64(w.meta.pageSize) { //nolint:gosec // readMetas has bounded it
-		return fmt.Errorf("%w: it ends after %d bytes, its pages need %d", errPages, size, int64(w.meta.end)*int64(w.meta.pageSize)) //nolint:gosec // as above
+	if int64(w.meta.end) > size/int64(w.meta.pageSize) {
+		return fmt.Errorf("%w: it ends after %d bytes, its pages need %d", errPages, size, int64(w.meta.end)*int64(w.meta.pageSize))
 	}
 	w.seen = make([]uint64, w.meta.end/64+1)
 	if err := w.claim(0, 2); err != nil {
@@ -121,7 +121,7 @@ func (w *walker) readMetas() error {
 
 func (w *walker) readMeta(id uint64, pageSize uint32) (meta, error) {
 	buf := make([]byte, pageHeader+metaSize)
-	if _, err := w.file.ReadAt(buf, int64(id)*int64(pageSize)); err != nil { //nolint:gosec // id is 0 or 1
+	if _, err := w.file.ReadAt(buf, int64(id)*int64(pageSize)); err != nil {
 		return meta{}, fmt.Errorf("%w: file header %d: %w", errPages, id, noEOF(err))
 	}
 	b := buf[pageHeader:]
@@ -165,7 +165,7 @@ func (w *walker) read(id uint64, buf *[]byte) (page, error) {
 	if int64(len(*buf)) < size {
 		*buf = make([]byte, size)
 	}
-	if _, err := w.file.ReadAt((*buf)[:size], int64(id)*size); err != nil { //nolint:gosec // id < end, which fits the file
+	if _, err := w.file.ReadAt((*buf)[:size], int64(id)*size); err != nil {
 		return page{}, fmt.Errorf("%w: page %d: %w", errPages, id, noEOF(err))
 	}
 	p := page{id: id, flags: order.Uint16((*buf)[8:]), count: int(order.Uint16((*buf)[10:])), overflow: uint64(order.Uint32((*buf)[12:]))}
@@ -175,11 +175,11 @@ func (w *walker) read(id uint64, buf *[]byte) (page, error) {
 	if err := w.claim(id, p.overflow+1); err != nil {
 		return page{}, err
 	}
-	size *= int64(p.overflow) + 1 //nolint:gosec // claim has bounded it
+	size *= int64(p.overflow) + 1
 	if int64(len(*buf)) < size {
 		*buf = make([]byte, size)
 	}
-	if _, err := w.file.ReadAt((*buf)[:size], int64(id)*int64(w.meta.pageSize)); err != nil { //nolint:gosec // as above
+	if _, err := w.file.ReadAt((*buf)[:size], int64(id)*int64(w.meta.pageSize)); err != nil {
 		return page{}, fmt.Errorf("%w: page %d: %w", errPages, id, noEOF(err))
 	}
 	p.data = (*buf)[:size]
@@ -210,12 +210,12 @@ func (w *walker) free() error {
 	if p.flags != flagFreelist {
 		return fmt.Errorf("%w: page %d is not the list of free pages", errPages, p.id)
 	}
-	at, count := pageHeader, uint64(p.count) //nolint:gosec // it was a uint16
+	at, count := pageHeader, uint64(p.count)
 	if count == 0xFFFF {
 		count = order.Uint64(p.data[at:])
 		at += 8
 	}
-	if count > uint64(len(p.data)-at)/8 { //nolint:gosec // at is below the page size
+	if count > uint64(len(p.data)-at)/8 {
 		return fmt.Errorf("%w: the list of free pages is too long for its page", errPages)
 	}
 	for ; count > 0; count, at = count-1, at+8 {

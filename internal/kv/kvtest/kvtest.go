@@ -90,6 +90,7 @@ func want(t *testing.T, s kv.Store, prefix string, want map[string]string) {
 }
 
 func committedIsThere(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	want(t, s, "", map[string]string{})
 	commit(t, s, put("a/1", "one"), put("a/2", "two"), put("b/1", "other"))
@@ -101,6 +102,7 @@ func committedIsThere(t *testing.T, o Opener) {
 }
 
 func loadOrder(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	commit(t, s, put("l/b", ""), put("l/a/c", ""), put("l", ""), put("l/", ""), put("m", ""), put("l/a", ""), put("k/z", ""))
 	var got []string
@@ -116,6 +118,7 @@ func loadOrder(t *testing.T, o Opener) {
 }
 
 func opsInOrder(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	commit(t, s, put("k", "1"), del("k"), put("k", "2"), put("gone", "x"), del("gone"))
 	want(t, s, "", map[string]string{"k": "2"})
@@ -124,6 +127,7 @@ func opsInOrder(t *testing.T, o Opener) {
 }
 
 func refusedCommit(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	commit(t, s, put("k", "1"))
 	for what, bad := range map[string]kv.Op{
@@ -141,6 +145,7 @@ func refusedCommit(t *testing.T, o Opener) {
 }
 
 func oddContent(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	long := string(bytes.Repeat([]byte("k"), kv.MaxKey))
 	all := map[string]string{
@@ -158,6 +163,7 @@ func oddContent(t *testing.T, o Opener) {
 }
 
 func noReference(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	value := []byte("before")
 	ops := []kv.Op{{Key: "k", Value: value}}
@@ -169,6 +175,7 @@ func noReference(t *testing.T, o Opener) {
 }
 
 func errorOfFn(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	commit(t, s, put("a", ""), put("b", ""))
 	stop := errors.New("stop")
@@ -183,6 +190,7 @@ func errorOfFn(t *testing.T, o Opener) {
 }
 
 func endedContext(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -196,6 +204,7 @@ func endedContext(t *testing.T, o Opener) {
 }
 
 func closedStore(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	closeStore(t, s)
 	for what, err := range map[string]error{
@@ -210,6 +219,7 @@ func closedStore(t *testing.T, o Opener) {
 }
 
 func concurrentCommits(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	const writers, each = 16, 20
 	all := map[string]string{}
@@ -233,6 +243,7 @@ func concurrentCommits(t *testing.T, o Opener) {
 }
 
 func wholeCommits(t *testing.T, o Opener) {
+	t.Helper()
 	s := open(t, o)
 	commit(t, s, put("x", "0"), put("y", "0"))
 	done := make(chan struct{})
