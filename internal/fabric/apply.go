@@ -47,7 +47,7 @@ func (f *Fabric) apply(ctx context.Context, removals *sync.WaitGroup) error {
 	gateErr := f.gateways(ctx, networks, st.Offloads)
 	numbers := f.number(seats)
 	plan := f.planPorts(seats, numbers)
-	change := diffFlows(f.have.flows, f.flows(networks, seats, numbers))
+	change := diffFlows(f.have.flows, f.flows(networks, seats, numbers, ndModeOf(st.Datapath)))
 
 	// Ports and flows go to the switch side by side: the flows know the ports'
 	// numbers beforehand, because we choose them.

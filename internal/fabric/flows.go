@@ -16,7 +16,7 @@ type flowKey struct {
 func (f Flow) key() flowKey { return flowKey{f.Table, f.Priority, f.Match} }
 
 // flows returns all flows that should be.
-func (f *Fabric) flows(networks []Network, seats []seat, numbers map[string]int) []Flow {
+func (f *Fabric) flows(networks []Network, seats []seat, numbers map[string]int, nd ndMode) []Flow {
 	members := make([]member, 0, len(seats))
 	for _, s := range seats {
 		if s.network.ID == "" {
@@ -29,7 +29,9 @@ func (f *Fabric) flows(networks []Network, seats []seat, numbers map[string]int)
 				addrs = append(addrs, g.Addr())
 			}
 		}
-		members = append(members, newMember(memberCookie(n), n, s.network, mac, addrs))
+		m := newMember(memberCookie(n), n, s.network, mac, addrs)
+		m.nd = nd
+		members = append(members, m)
 	}
 	return pipeline(networks, members, f.cfg.Tunnel)
 }

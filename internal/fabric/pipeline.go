@@ -39,6 +39,27 @@ type member struct {
 	v4, v6 []netip.Addr
 	vip4   []netip.Addr
 	vip6   []netip.Addr
+	// nd is how the switch treats questions for IPv6 neighbours.
+	nd ndMode
+}
+
+// ndMode is what the datapath can do about IPv6 neighbour solicitations.
+type ndMode int
+
+const (
+	// ndHandOn gives a question to the one who can answer it, and to nobody
+	// else. The kernel's datapath can't turn a question into its answer.
+	ndHandOn ndMode = iota
+	// ndAnswer has the switch answer.
+	ndAnswer
+)
+
+// ndModeOf is what a datapath can do.
+func ndModeOf(datapath string) ndMode {
+	if datapath == "userspace" {
+		return ndAnswer
+	}
+	return ndHandOn
 }
 
 func newMember(cookie uint64, port int, n Network, mac net.HardwareAddr, addrs []netip.Addr) member {

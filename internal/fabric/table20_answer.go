@@ -23,14 +23,23 @@ func answers(m member) []Flow {
 			m.flow(tableAnswer, 110, fmt.Sprintf("icmp6,in_port=%d,icmp_type=%d,icmp_code=0,nd_target=%s", m.port, icmpNS, a), resubmit(tableForward)),
 			// A duplicate address test goes to the owner itself: its answer has
 			// to go to all, and the question bears no option to turn around.
-			m.flow(tableAnswer, 105, fmt.Sprintf("icmp6,%s,icmp_type=%d,icmp_code=0,ipv6_src=::,nd_target=%s", m.vni(), icmpNS, a), resubmit(tableForward)),
-			// Only questions to a group: one to the owner alone is a test whether
-			// it is there, and only it can say so.
-			m.flow(tableAnswer, 100, fmt.Sprintf("icmp6,%s,dl_dst=33:33:00:00:00:00/ff:ff:00:00:00:00,icmp_type=%d,icmp_code=0,nd_target=%s", m.vni(), icmpNS, a),
-				fmt.Sprintf("set_field:%d->icmpv6_type,%s", icmpNA, resubmit(tableAnswerND))),
-			m.flow(tableAnswerND, 100, fmt.Sprintf("icmp6,%s,icmp_type=%d,icmp_code=0,nd_target=%s", m.vni(), icmpNA, a), answerND(m.mac, a)))
+			m.flow(tableAnswer, 105, fmt.Sprintf("icmp6,%s,icmp_type=%d,icmp_code=0,ipv6_src=::,nd_target=%s", m.vni(), icmpNS, a), resubmit(tableForward)))
+		flows = append(flows, m.answersND(a)...)
 	}
 	return flows
+}
+
+// answersND are the flows for questions to a group about an IPv6 address. One
+// to the owner alone is a test whether it is there, and only it can say so.
+func (m member) answersND(a netip.Addr) []Flow {
+	question := fmt.Sprintf("icmp6,%s,dl_dst=33:33:00:00:00:00/ff:ff:00:00:00:00,icmp_type=%d,icmp_code=0,nd_target=%s", m.vni(), icmpNS, a)
+	if m.nd == ndHandOn {
+		return []Flow{m.flow(tableAnswer, 100, question, "set_field:"+m.mac+"->eth_dst,"+resubmit(tableForward))}
+	}
+	return []Flow{
+		m.flow(tableAnswer, 100, question, fmt.Sprintf("set_field:%d->icmpv6_type,%s", icmpNA, resubmit(tableAnswerND))),
+		m.flow(tableAnswerND, 100, fmt.Sprintf("icmp6,%s,icmp_type=%d,icmp_code=0,nd_target=%s", m.vni(), icmpNA, a), answerND(m.mac, a)),
+	}
 }
 
 // answerARP turns a request into its reply.

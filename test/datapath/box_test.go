@@ -50,7 +50,7 @@ func newBox(tb testing.TB) *box {
 	if err := netns.Set(home); err != nil {
 		panic(fmt.Sprintf("lost the way back to the test's namespace: %v", err))
 	}
-	nl, err := netlink.NewHandleAt(ns)
+	nl, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		tb.Fatal(err)
 	}
