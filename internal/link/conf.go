@@ -75,7 +75,7 @@ func (m *Manager) setAF(l netlink.Link, family *nl.RtAttr) error {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	req.Sockets = m.raw
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(l.Attrs().Index) //nolint:gosec // the kernel's own number
+	msg.Index = int32(l.Attrs().Index)
 	req.AddData(msg)
 	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
 	spec.AddChild(family)

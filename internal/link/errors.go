@@ -8,13 +8,13 @@ import (
 )
 
 var (
-	// ErrNotOurs: a link has the wanted name, but isn't what dockstack makes.
+	// ErrNotOurs says that a link has the wanted name, but isn't what dockstack makes.
 	ErrNotOurs = errors.New("a link with this name exists that dockstack did not make; remove or rename it")
-	// ErrNoIPv6: the host's kernel refuses IPv6 addresses.
+	// ErrNoIPv6 says that the host's kernel refuses IPv6 addresses.
 	ErrNoIPv6 = errors.New("IPv6 is off on this host: set net.ipv6.conf.default.disable_ipv6=0, or make the network without --ipv6")
-	// ErrOffload: the kernel kept an offload that the switch can't do.
+	// ErrOffload says that the kernel kept an offload that the switch can't do.
 	ErrOffload = errors.New("the kernel keeps an offload that the switch can't finish")
-	// ErrBadSpec: the caller asked for a link that can't be.
+	// ErrBadSpec says that the caller asked for a link that can't be.
 	ErrBadSpec = errors.New("bad link")
 )
 

@@ -139,7 +139,7 @@ func (f *features) turnOff(dev string, n int, off []int) error {
 	words := (n + 31) / 32
 	buf := make([]byte, 8+8*words) // cmd, size, then valid and wanted bits by 32
 	binary.NativeEndian.PutUint32(buf, ethtoolSFeatures)
-	binary.NativeEndian.PutUint32(buf[4:], uint32(words)) //nolint:gosec // at most maxFeatures/32
+	binary.NativeEndian.PutUint32(buf[4:], uint32(words))
 	for _, i := range off {
 		valid := buf[8+8*(i/32):]
 		binary.NativeEndian.PutUint32(valid, binary.NativeEndian.Uint32(valid)|1<<(i%32))
@@ -152,7 +152,7 @@ func (f *features) active(dev string, n int) (func(int) bool, error) {
 	words := (n + 31) / 32
 	buf := make([]byte, 8+16*words) // cmd, size, then available, requested, active, never changed by 32
 	binary.NativeEndian.PutUint32(buf, ethtoolGFeatures)
-	binary.NativeEndian.PutUint32(buf[4:], uint32(words)) //nolint:gosec // at most maxFeatures/32
+	binary.NativeEndian.PutUint32(buf[4:], uint32(words))
 	if err := f.ioctl(dev, buf); err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func (m *Manager) RemoveGateway(ctx context.Context, host string) error {
 }
 
 // toPrefix and toIPNet convert at netlink's edge, which speaks package net.
-func toPrefix(n *net.IPNet) netip.Prefix {
+func toPrefix(n *net.IPNet) netip.Prefix { //nolint:forbidigo // netlink's edge
 	if n == nil {
 		return netip.Prefix{}
 	}
@@ -111,6 +111,6 @@ func toPrefix(n *net.IPNet) netip.Prefix {
 	return netip.PrefixFrom(a.Unmap(), ones)
 }
 
-func toIPNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+func toIPNet(p netip.Prefix) *net.IPNet { //nolint:forbidigo // netlink's edge
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())} //nolint:forbidigo // netlink's edge
 }

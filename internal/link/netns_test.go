@@ -73,7 +73,7 @@ func (s *space) manager(t *testing.T) *Manager {
 	t.Helper()
 	var m *Manager
 	s.in(t, func() (err error) {
-		m, err = Open(slog.New(slog.NewTextHandler(io.Discard, nil)))
+		m, err = Open(slog.New(slog.DiscardHandler))
 		return err
 	})
 	t.Cleanup(m.Close)
@@ -171,7 +171,7 @@ func tcp(t *testing.T, s, to *space, addr string) error {
 		ln, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(addr, "0"))
 		return err
 	})
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	go func() {
 		for c, err := ln.Accept(); err == nil; c, err = ln.Accept() {
 			_, _ = io.Copy(c, c)
@@ -186,7 +186,7 @@ func tcp(t *testing.T, s, to *space, addr string) error {
 		if c, dialErr = (&net.Dialer{}).DialContext(ctx, "tcp", ln.Addr().String()); dialErr != nil {
 			return nil
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
 		if _, dialErr = c.Write([]byte("x")); dialErr == nil {
 			_, dialErr = io.ReadFull(c, make([]byte, 1))
@@ -205,13 +205,13 @@ func reaches(t *testing.T, s, to *space, addr string) bool {
 		pc, err = (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", net.JoinHostPort(addr, "0"))
 		return err
 	})
-	defer pc.Close()
+	defer func() { _ = pc.Close() }()
 	s.in(t, func() error {
 		c, err := (&net.Dialer{}).DialContext(t.Context(), "udp", pc.LocalAddr().String())
 		if err != nil {
 			return nil // no route is no reach
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		for range 3 {
 			_, _ = c.Write([]byte("x")) // refusals come back as errors here
 		}

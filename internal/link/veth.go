@@ -124,7 +124,7 @@ func (m *Manager) newPair(p pair) (host, inner netlink.Link, err error) {
 	attrs.Name, attrs.MTU, attrs.TxQLen = p.host, p.mtu, txQueue
 	v := netlink.NewVeth(attrs)
 	v.PeerName, v.PeerHardwareAddr = p.inner, p.mac
-	v.PeerMTU, v.PeerTxQLen = uint32(p.mtu), txQueue //nolint:gosec // checked
+	v.PeerMTU, v.PeerTxQLen = uint32(p.mtu), txQueue
 	err = m.nl.LinkAdd(v)
 	if errors.Is(err, unix.EEXIST) {
 		// A second call for the same pair was faster, or the inner name is

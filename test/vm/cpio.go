@@ -53,7 +53,7 @@ func (i *Image) Copy(name, from string) {
 		i.fail(err)
 		return
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		i.fail(err)
@@ -96,7 +96,7 @@ func (i *Image) Program(at, root, file string) {
 	if err != nil {
 		return // a script
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			b, err := io.ReadAll(p.Open())

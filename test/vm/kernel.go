@@ -38,9 +38,18 @@ type module struct {
 }
 
 var modules = []module{
-	{"crc32c_generic", true}, {"crc32c_cryptoapi", true},
-	{"openvswitch", false}, {"veth", false}, {"vxlan", true}, {"bridge", true}, {"macvlan", true}, {"tun", true},
-	{"virtio_pci", true}, {"virtio_blk", false}, {"ext4", false},
+	{"crc32c_generic", true},
+	{"crc32c_cryptoapi", true},
+	{"openvswitch", false},
+	{"veth", false},
+	{"nf_conntrack_netlink", true},
+	{"vxlan", true},
+	{"bridge", true},
+	{"macvlan", true},
+	{"tun", true},
+	{"virtio_pci", true},
+	{"virtio_blk", false},
+	{"ext4", false},
 }
 
 // unpacked are the parts of the package that are kept; the rest is 300 MB.
@@ -115,7 +124,7 @@ func unpackKernel(ctx context.Context, pkg debian, dir, root string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 	if _, err := output(ctx, tmp, "apt-get", "-q", "download", pkg.name+"="+pkg.version); err != nil {
 		return err
 	}
@@ -157,17 +166,11 @@ func untar(ctx context.Context, r io.Reader, tree string) error {
 		if err != nil {
 			return err
 		}
-		wanted := strings.HasPrefix(h.Name, "./boot/vmlinuz-")
-		for _, u := range unpacked {
-			wanted = wanted || strings.Contains(h.Name, u)
-		}
-		if !wanted || h.Typeflag != tar.TypeReg {
+		name := keptAs(h.Name)
+		if name == "" || h.Typeflag != tar.TypeReg {
 			continue
 		}
-		name := filepath.Join(tree, path.Base(h.Name))
-		if strings.Contains(h.Name, "/boot/vmlinuz-") {
-			name = filepath.Join(tree, "vmlinuz")
-		}
+		name = filepath.Join(tree, name)
 		if err := writeTo(name, tr); err != nil {
 			return err
 		}
@@ -177,6 +180,19 @@ func untar(ctx context.Context, r io.Reader, tree string) error {
 			}
 		}
 	}
+}
+
+// keptAs is the name under which a file of the package is kept, "" for none.
+func keptAs(file string) string {
+	if strings.Contains(file, "/boot/vmlinuz-") {
+		return "vmlinuz"
+	}
+	for _, u := range unpacked {
+		if strings.Contains(file, u) {
+			return path.Base(file)
+		}
+	}
+	return ""
 }
 
 func writeTo(name string, r io.Reader) error {
@@ -256,7 +272,7 @@ func dependsOn(file string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	s := f.Section(".modinfo")
 	if s == nil {
 		return nil, errors.New("no .modinfo")

@@ -12,7 +12,7 @@ import (
 
 // suites are the packages whose tests run in the guest, where the kernel has
 // Open vSwitch. Each is a binary that is compiled here.
-var suites = []string{"internal/link", "internal/ovs", "internal/fabric"}
+var suites = []string{"internal/link", "internal/ovs", "internal/fabric", "test/datapath"}
 
 // tools are what the suites call, with Debian's packages that have them.
 var tools = map[string]string{
@@ -49,6 +49,12 @@ func TestKernelDatapath(t *testing.T) {
 			Argv: []string{"/suites/" + name + ".test", "-test.v", suiteLimit},
 		})
 	}
+	// Whatever the suites say of themselves, the kernel knows whether they used
+	// its datapath.
+	job.Steps = append(job.Steps, Step{
+		Name: "kernel-datapath-was-used", Dir: "/", Seconds: 20,
+		Argv: []string{"sh", "-c", "dmesg | grep 'ovs-system.* entered promiscuous mode'"},
+	})
 	must(t, img.Close())
 	boot := b.boot(file, b.job(t, job))
 	boot.Memory = 2048

@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -30,9 +31,9 @@ type books struct {
 // afterwards, with its address and state, in a store that opens.
 func TestPowerCut(t *testing.T) {
 	b := prepared(t)
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // chance, not secrecy
+	rnd := rand.New(rand.NewPCG(seed, 0))
 	disk, socket := newExt4(t)
 	program := leasesImage(t, b)
 	promised := map[string]string{}
@@ -45,9 +46,7 @@ func TestPowerCut(t *testing.T) {
 		kept, lost := disk.Cut(rnd)
 		t.Logf("cut %d: %d leases found, %d more reported; of the sectors not flushed %d kept, %d lost", n+1, len(got.have), len(got.leased), kept, lost)
 		compare(t, fmt.Sprintf("after cut %d", n), promised, got)
-		for name, lease := range got.leased {
-			promised[name] = lease
-		}
+		maps.Copy(promised, got.leased)
 	}
 	final := boots(t, b, program, socket, leasesJob("0"))
 	compare(t, "at the end", promised, final)

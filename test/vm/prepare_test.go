@@ -165,7 +165,7 @@ func watch(t *testing.T, m *Machine) {
 	t.Helper()
 	verdict := ""
 	for line := range m.Lines {
-		fmt.Fprintln(t.Output(), line)
+		_, _ = fmt.Fprintln(t.Output(), line)
 		if v, ok := strings.CutPrefix(line, MarkDone); ok {
 			verdict = v
 		}
