@@ -32,6 +32,19 @@ type config struct {
 
 func (c config) host(path string) string { return filepath.Join(c.hostRoot, path) }
 
+// resolvConf is where the host's list of resolvers is found now and later. An
+// absolute link there means a path of the host.
+func (c config) resolvConf() string {
+	path := c.host("/etc/resolv.conf")
+	if target, err := os.Readlink(path); err == nil && filepath.IsAbs(target) {
+		path = c.host(target)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "/etc/resolv.conf" // the engine binds the host's there
+	}
+	return path
+}
+
 // The paths of the host that the daemon uses.
 const (
 	stateFile       = "/var/lib/dockstack/dockstack.db"

@@ -29,6 +29,9 @@ type parts struct {
 	store  *store
 	dns    *dnsd.Server
 	driver *plugin.Driver
+
+	// dnsMu keeps two changes of the networks from mixing.
+	dnsMu sync.Mutex
 }
 
 // daemon serves until ctx ends. What is missing at its start, it waits for:
@@ -153,7 +156,7 @@ func (p *parts) defaultMTU() int {
 }
 
 func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
-	cfg := dnsd.Config{Zone: p.cfg.zone, ResolvConf: "/etc/resolv.conf"}
+	cfg := dnsd.Config{Zone: p.cfg.zone, ResolvConf: p.cfg.resolvConf()}
 	if cfgErr != nil {
 		cfg.Zone = "" // the default: the setting may be what is wrong
 	}
@@ -170,19 +173,37 @@ func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
 	}, p.log)
 }
 
-// serveDNS makes DNS listen on the host's address and every network's gateway.
+// DNS is asked on its well-known port and listens on another, to which the
+// kernel redirects: a socket on port 53 of whichever of the host's addresses
+// would keep every container from publishing that port.
+const (
+	dnsPort    = 53
+	dnsBackend = 15053
+)
+
+// serveDNS makes DNS answer on the host's address and every network's gateway.
 func (p *parts) serveDNS(networks []fabric.Network) {
-	const port = 53
-	var listeners []netip.AddrPort
+	p.dnsMu.Lock()
+	defer p.dnsMu.Unlock()
+	var addrs []netip.Addr
 	var served []netip.Prefix
 	if p.cfg.dnsAddr.IsValid() {
-		listeners = append(listeners, netip.AddrPortFrom(p.cfg.dnsAddr, port))
+		addrs = append(addrs, p.cfg.dnsAddr)
 	}
 	for _, n := range networks {
 		for _, gw := range n.Gateways {
-			listeners = append(listeners, netip.AddrPortFrom(gw.Addr(), port))
+			addrs = append(addrs, gw.Addr())
 			served = append(served, gw.Masked())
 		}
+	}
+	port := uint16(dnsBackend)
+	if err := link.PutRedirect(link.Redirect{Addrs: addrs, From: dnsPort, To: dnsBackend}); err != nil {
+		p.log.Warn("DNS listens on port 53 itself, so no container can publish that port", "error", err)
+		port = dnsPort
+	}
+	listeners := make([]netip.AddrPort, len(addrs))
+	for i, a := range addrs {
+		listeners[i] = netip.AddrPortFrom(a, port)
 	}
 	p.dns.SetServed(served)
 	if err := p.dns.SetListeners(listeners); err != nil {

@@ -14,6 +14,8 @@ var (
 	ErrNoIPv6 = errors.New("IPv6 is off on this host: set net.ipv6.conf.default.disable_ipv6=0, or make the network without --ipv6")
 	// ErrOffload says that the kernel kept an offload that the switch can't do.
 	ErrOffload = errors.New("the kernel keeps an offload that the switch can't finish")
+	// ErrNoNAT says that the kernel can't redirect ports.
+	ErrNoNAT = errors.New("the kernel has no NAT by nftables")
 	// ErrBadSpec says that the caller asked for a link that can't be.
 	ErrBadSpec = errors.New("bad link")
 )
