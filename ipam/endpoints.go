@@ -1,9 +1,11 @@
 package ipam
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -136,28 +138,59 @@ func (r *Registry) Detach(ctx context.Context, endpointID string) error {
 // tied to them again; every other live lease that is older than a minute was
 // left behind by a crash and is parked.
 func (r *Registry) Sweep(ctx context.Context, attached []Endpoint) error {
-	return r.change(ctx, func(t *tx) error {
+	var left []*lease
+	err := r.change(ctx, func(t *tx) error {
 		for _, ep := range attached {
 			t.reattach(ep)
 		}
-		for _, p := range r.pools {
-			for _, l := range p.names {
-				t.sweep(l)
-			}
-		}
+		left = t.unattached()
 		return nil
 	})
+	for some := range slices.Chunk(left, sweepAtOnce) {
+		if err != nil {
+			break
+		}
+		err = r.change(ctx, func(t *tx) error {
+			for _, l := range some {
+				// Not if it changed meanwhile: somebody wants it.
+				if l.pool.names[l.name] == l {
+					t.sweep(l)
+				}
+			}
+			return nil
+		})
+	}
+	return err
+}
+
+// sweepAtOnce bounds how many leases one commit parks: after a reboot it may
+// be all there are, and containers that start then should not wait for that.
+const sweepAtOnce = 10_000
+
+// unattached are the live leases without an endpoint, in the order of their
+// keys: neighbours share the store's pages.
+func (t *tx) unattached() []*lease {
+	var out []*lease
+	for _, p := range t.r.pools {
+		for _, l := range p.names {
+			if l.live && l.endpoint == "" {
+				out = append(out, l)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *lease) int {
+		return cmp.Or(strings.Compare(a.pool.id, b.pool.id), strings.Compare(a.name, b.name))
+	})
+	return out
 }
 
 // sweep parks a live lease without an endpoint, unless it may yet get one.
 func (t *tx) sweep(l *lease) {
-	switch {
-	case !l.live || l.endpoint != "":
-	case t.now.Sub(l.at()) > attachWithin:
+	if t.now.Sub(l.at()) > attachWithin {
 		t.park(l)
-	default:
-		t.change(l, func(c *lease) { c.unsure = false })
+		return
 	}
+	t.change(l, func(c *lease) { c.unsure = false })
 }
 
 func (t *tx) reattach(ep Endpoint) {

@@ -1,10 +1,12 @@
 package ipam_test
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/dockstack/dockstack/internal/kv"
 	"github.com/dockstack/dockstack/ipam"
 )
 
@@ -238,4 +240,28 @@ func TestReservations(t *testing.T) {
 	}
 	w.ok(w.reg.Unreserve(w.ctx, w.pool.ID, "nobody"))
 	w.holds("172.16.0.40", "web live")
+}
+
+// After a reboot everything was left behind, more than one commit parks.
+func TestSweepOfMany(t *testing.T) {
+	const names = 20_500
+	w := inNetwork(t, "172.16.0.0/16")
+	var ops []kv.Op
+	for i := range names {
+		// Live since 2023, see TestRecordsOfVersion1.
+		value := append([]byte("\x01\x01\x80\xa0\xab\xfe\xf9\x62\x04\xac\x10"), byte((i+2)>>8), byte(i+2))
+		ops = append(ops, kv.Op{Key: fmt.Sprint("lease/172.16.0.0/16/n", i), Value: value})
+	}
+	w.ok(w.store.Commit(w.ctx, ops))
+	w.open()
+	before := w.store.Commits()
+	w.ok(w.reg.Sweep(w.ctx, []ipam.Endpoint{{ID: "ep", Network: "net", Addrs: addresses([]string{"172.16.0.2"})}}))
+	if n := w.store.Commits() - before; n != 3 {
+		t.Errorf("%d commits, want 3", n)
+	}
+	live, err := w.reg.Leases(w.ctx, ipam.LeaseFilter{State: ipam.StateLive})
+	parked, err2 := w.reg.Leases(w.ctx, ipam.LeaseFilter{State: ipam.StateParked})
+	if err != nil || err2 != nil || len(live) != 1 || len(parked) != names-1 {
+		t.Errorf("%d live, %d parked (%v, %v)", len(live), len(parked), err, err2)
+	}
 }
