@@ -99,9 +99,7 @@ func TestGatewayServesTheHostAndForwardsNothing(t *testing.T) {
 			closed := func(how string, want bool) {
 				t.Helper()
 				for _, to := range []string{"172.17.0.3", "fd00:b::3"} {
-					if got := reaches(t, w.boxA, w.boxB, to); got != want {
-						t.Errorf("container of another network at %s, %s: reached %v, want %v", to, how, got, want)
-					}
+					wantReach(t, "a container of another network, "+how, w.boxA, w.boxB, to, want)
 				}
 			}
 			closed("through docker_gwbridge", false)
@@ -135,17 +133,11 @@ func TestGatewayIsNoWayOut(t *testing.T) {
 	outside.addr(t, "eth0", "192.0.2.2/24")
 	outside.sysctl(t, "ipv4/conf/all/rp_filter", "0")
 	outside.sysctl(t, "ipv4/conf/eth0/rp_filter", "0")
-	if !reaches(t, w.boxA, outside, "192.0.2.2") {
-		t.Error("docker_gwbridge leads nowhere: the test proves nothing")
-	}
+	wantReach(t, "through docker_gwbridge, or the test proves nothing", w.boxA, outside, "192.0.2.2", true)
 	w.boxA.route(t, "192.0.2.0/24", "172.16.0.1")
-	if reaches(t, w.boxA, outside, "192.0.2.2") {
-		t.Error("the gateway forwards to the outside")
-	}
+	wantReach(t, "through the gateway", w.boxA, outside, "192.0.2.2", false)
 	outside.route(t, "172.16.0.0/16", "192.0.2.1")
-	if reaches(t, outside, w.boxA, "172.16.0.3") {
-		t.Error("a container is reached from outside")
-	}
+	wantReach(t, "from outside to a container", outside, w.boxA, "172.16.0.3", false)
 }
 
 func TestGatewayAnswersForItselfOnly(t *testing.T) {
@@ -154,9 +146,7 @@ func TestGatewayAnswersForItselfOnly(t *testing.T) {
 		eth0 := w.boxA.link(t, "eth0").Attrs().Index
 		to := toIPNet(netip.PrefixFrom(netip.MustParseAddr(addr), 32))
 		must(t, w.boxA.RouteReplace(&netlink.Route{LinkIndex: eth0, Dst: to, Scope: netlink.SCOPE_LINK, Src: net.IP{172, 16, 0, 3}}))
-		if got := reaches(t, w.boxA, w.host, addr); got != want {
-			t.Errorf("ARP of a container for %s answered: %v, want %v", addr, got, want)
-		}
+		wantReach(t, "asked by ARP from network a", w.boxA, w.host, addr, want)
 	}
 }
 

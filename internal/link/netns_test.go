@@ -180,14 +180,14 @@ func tcp(t *testing.T, s, to *space, addr string) error {
 	}()
 	var dialErr error
 	s.in(t, func() error {
-		ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, stop := context.WithTimeout(t.Context(), arrives)
 		defer stop()
 		var c net.Conn
 		if c, dialErr = (&net.Dialer{}).DialContext(ctx, "tcp", ln.Addr().String()); dialErr != nil {
 			return nil
 		}
 		defer func() { _ = c.Close() }()
-		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(arrives))
 		if _, dialErr = c.Write([]byte("x")); dialErr == nil {
 			_, dialErr = io.ReadFull(c, make([]byte, 1))
 		}
@@ -196,9 +196,17 @@ func tcp(t *testing.T, s, to *space, addr string) error {
 	return dialErr
 }
 
+// How long a datagram may take. One that arrives ends the wait; one that must
+// not is waited for as long as the others need on a busy machine.
+const (
+	arrives  = 5 * time.Second
+	mustNot  = 500 * time.Millisecond
+	attempts = 3
+)
+
 // reaches is whether a datagram from s gets to addr in to; no answer needed,
 // so that a one-way leak shows as well.
-func reaches(t *testing.T, s, to *space, addr string) bool {
+func reaches(t *testing.T, s, to *space, addr string, within time.Duration) bool {
 	t.Helper()
 	var pc net.PacketConn
 	to.in(t, func() (err error) {
@@ -212,14 +220,26 @@ func reaches(t *testing.T, s, to *space, addr string) bool {
 			return nil // no route is no reach
 		}
 		defer func() { _ = c.Close() }()
-		for range 3 {
+		for range attempts {
 			_, _ = c.Write([]byte("x")) // refusals come back as errors here
 		}
 		return nil
 	})
-	must(t, pc.SetReadDeadline(time.Now().Add(400*time.Millisecond)))
+	must(t, pc.SetReadDeadline(time.Now().Add(within)))
 	_, _, err := pc.ReadFrom(make([]byte, 8))
 	return err == nil
+}
+
+// wantReach fails the test unless a datagram gets there, or doesn't, as wanted.
+func wantReach(t *testing.T, what string, s, to *space, addr string, want bool) {
+	t.Helper()
+	within := mustNot
+	if want {
+		within = arrives
+	}
+	if got := reaches(t, s, to, addr, within); got != want {
+		t.Errorf("%s, to %s: arrived %v, want %v", what, addr, got, want)
+	}
 }
 
 func must(t *testing.T, err error) {
