@@ -168,6 +168,7 @@ func (f *Fabric) Attach(ctx context.Context, ep Endpoint) (string, error) {
 
 // Settle waits until an attached endpoint's port and flows are there.
 func (f *Fabric) Settle(ctx context.Context, endpointID string) error {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, f.cfg.SettleWait)
 	defer cancel()
 	for {
@@ -192,7 +193,7 @@ func (f *Fabric) Settle(ctx context.Context, endpointID string) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("endpoint %s has no port on the switch after %s: %w", endpointID, f.cfg.SettleWait, f.explain(state, cause))
+			return fmt.Errorf("endpoint %s has no port on the switch after %s: %w", endpointID, time.Since(began).Round(time.Millisecond), f.explain(state, cause))
 		}
 	}
 }

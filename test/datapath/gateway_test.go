@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -141,7 +142,9 @@ func TestSwitchIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	err := w.fab.Settle(t.Context(), ep.ID)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := w.fab.Settle(ctx, ep.ID)
 	if err == nil {
 		t.Fatal("settled without a switch")
 	}

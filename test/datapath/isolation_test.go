@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -74,16 +75,16 @@ func TestSwitchAnswersForKnownNeighbours(t *testing.T) {
 		out.send(eth(net.HardwareAddr{0x33, 0x33, 0xff, 0, 0, 3}, a.ep.MAC, typeIPv6,
 			icmp6("fd00::2", "ff02::1:ff00:3", 135, neighbourMsg(0, "fd00::3", 1, a.ep.MAC, ""))))
 		want := eth(a.ep.MAC, b.ep.MAC, typeIPv6, icmp6("fd00::3", "fd00::2", 136, neighbourMsg(0x60000000, "fd00::3", 2, b.ep.MAC, "")))
-		got := out.sees(time.Second, isND(136))
+		got := out.sees(time.Second, isND(136, "fd00::3"))
 		if got == nil || string(got) != string(want) {
 			t.Errorf("answer:\n% x\nwant:\n% x", got, want)
 		}
 		// In userspace the switch answers; the kernel's hands on to the owner.
-		asked := in.sees(silence, isND(135)) != nil
+		asked := in.sees(silence, isND(135, "fd00::3")) != nil
 		if answersItself := w.fab.Status().Datapath == ovs.DatapathUserspace; asked == answersItself {
 			t.Errorf("the request went to its owner: %v", asked)
 		}
-		if bystander.sees(time.Millisecond, isND(135)) != nil {
+		if bystander.sees(time.Millisecond, isND(135, "fd00::3")) != nil {
 			t.Error("the request went to a container that it doesn't concern")
 		}
 	})
@@ -99,9 +100,13 @@ func TestSwitchAnswersForKnownNeighbours(t *testing.T) {
 	})
 }
 
-// isND is whether a frame is an ICMPv6 message of a kind.
-func isND(kind byte) func([]byte) bool {
-	return func(f []byte) bool { return len(f) > 54 && f[12] == 0x86 && f[20] == 58 && f[54] == kind }
+// isND is whether a frame is a neighbour message of a kind about an address.
+// Others are about: every interface tests its link-local address.
+func isND(kind byte, target string) func([]byte) bool {
+	want := netip.MustParseAddr(target).AsSlice()
+	return func(f []byte) bool {
+		return len(f) >= 78 && f[12] == 0x86 && f[20] == 58 && f[54] == kind && bytes.Equal(f[62:78], want)
+	}
 }
 
 // spoof is a frame that a container must not send.

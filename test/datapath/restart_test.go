@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/internal/ovs/ovstest"
 )
 
 // restored is how soon all must be back after the switch is.
-const restored = 2 * time.Second
+var restored = ovstest.Scale(2 * time.Second)
 
 // daemon finds a process of the test's switch. The test has a process namespace
 // of its own, so no other switch is in sight.

@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a test waits for what should come soon.
-const patience = 15 * time.Second
+var patience = ovstest.Scale(15 * time.Second)
 
 // world is a host: its links, its switch, its fabric.
 type world struct {
@@ -56,7 +56,9 @@ func (w *world) startSwitch() {
 
 // startFabric makes a new fabric on the switch, as a new process would.
 func (w *world) startFabric() {
-	w.fab = fabric.New(fabric.Config{MAC: macOf, DeleteDelay: 50 * time.Millisecond, AuditEvery: time.Second}, w.sw, w.links, ovstest.Log(w.tb))
+	w.fab = fabric.New(fabric.Config{
+		MAC: macOf, DeleteDelay: 50 * time.Millisecond, AuditEvery: time.Second, SettleWait: ovstest.Scale(8 * time.Second),
+	}, w.sw, w.links, ovstest.Log(w.tb))
 	w.stopFa = w.background(w.fab.Run)
 }
 

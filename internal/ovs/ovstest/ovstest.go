@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/ovs"
@@ -24,7 +25,24 @@ const (
 	RootEnv = "DOCKSTACK_OVS_ROOT"
 	// DatapathEnv chooses the datapath to test: kernel or userspace.
 	DatapathEnv = "DOCKSTACK_TEST_DATAPATH"
+	// SlowEnv is how many times slower than a real machine this one is.
+	SlowEnv = "DOCKSTACK_TEST_SLOW"
 )
+
+// emulated is how much slower software emulation is, in which the kernel
+// datapath is tested unless SlowEnv says otherwise.
+const emulated = 6
+
+// Scale makes of a time on a real machine one for this.
+func Scale(d time.Duration) time.Duration {
+	if n, err := strconv.Atoi(os.Getenv(SlowEnv)); err == nil && n > 0 {
+		return time.Duration(n) * d
+	}
+	if Datapath() == ovs.DatapathKernel {
+		return emulated * d
+	}
+	return d
+}
 
 // minMajor, minMinor: older ones forward 5 to 7 times slower in userspace.
 const minMajor, minMinor = 3, 5
