@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	sdknet "github.com/docker/go-plugins-helpers/network"
 
@@ -194,7 +195,7 @@ func (d *Driver) record(ctx context.Context, st *State, n *network) error {
 	if err := st.Store.Commit(ctx, []kv.Op{{Key: networkPrefix + n.ID, Value: value}}); err != nil {
 		return err
 	}
-	d.networks[n.ID] = *n
+	d.networks[n.ID], d.since[n.ID] = *n, time.Now()
 	return nil
 }
 
@@ -226,9 +227,34 @@ func (d *Driver) dropNetwork(ctx context.Context, st *State, id string) error {
 	}
 	d.mu.Lock()
 	delete(d.networks, id)
+	delete(d.since, id)
 	d.mu.Unlock()
 	d.changed()
 	return st.Leases.Unbind(ctx, id)
+}
+
+// forgetAfter is how long a network may be unknown to the engine: while it is
+// being made it is, and a call that a crash cut off is repeated for 15 s.
+const forgetAfter = time.Minute
+
+// Forget ends the networks that the engine does not know (known has those it
+// does, by id): they were removed while nobody here listened.
+func (d *Driver) Forget(ctx context.Context, st *State, known map[string]string) error {
+	var gone []string
+	d.mu.Lock()
+	for id := range d.networks {
+		if _, ok := known[id]; !ok && time.Since(d.since[id]) > forgetAfter {
+			gone = append(gone, id)
+		}
+	}
+	d.mu.Unlock()
+	for _, id := range gone {
+		d.log.Warn("network was removed while dockstack was away", "network", id)
+		if err := d.dropNetwork(ctx, st, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Restore reads the networks from the store, once, and hands them to the
@@ -249,6 +275,7 @@ func (d *Driver) Restore(ctx context.Context, st *State) error {
 			return fmt.Errorf("%w: record %s has format %d, this version knows up to %d", kv.ErrNewer, key, n.Version, networkVersion)
 		}
 		found[n.ID] = n
+		d.since[n.ID] = time.Now()
 		return nil
 	})
 	if err == nil {

@@ -72,7 +72,7 @@ type State struct {
 	Leases *ipam.Registry
 }
 
-// Config is what a Driver needs; every field but Changed is required.
+// Config is what a Driver needs; every field but Changed and Failed is required.
 type Config struct {
 	// State returns the store, waiting for it until ctx ends; the error then
 	// says what keeps it.
@@ -88,7 +88,9 @@ type Config struct {
 	JournalDir string
 	// Changed is called after networks came or went, with all of them.
 	Changed func([]fabric.Network)
-	Log     *slog.Logger
+	// Failed is called when the store has to be opened anew (kv.ErrFailed).
+	Failed func()
+	Log    *slog.Logger
 }
 
 // Driver serves both protocols.
@@ -98,8 +100,9 @@ type Driver struct {
 	journal *journal
 
 	mu       sync.Mutex
-	networks map[string]network // by the engine's id; guarded by mu
-	restored bool               // networks were read from the store; guarded by mu
+	networks map[string]network   // by the engine's id; guarded by mu
+	since    map[string]time.Time // when this process learned of each; guarded by mu
+	restored bool                 // networks were read from the store; guarded by mu
 }
 
 // New returns a Driver that serves at once; calls wait for what isn't there yet.
@@ -111,7 +114,10 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Changed == nil {
 		cfg.Changed = func([]fabric.Network) {}
 	}
-	return &Driver{cfg: cfg, log: cfg.Log, journal: j, networks: map[string]network{}}, nil
+	if cfg.Failed == nil {
+		cfg.Failed = func() {}
+	}
+	return &Driver{cfg: cfg, log: cfg.Log, journal: j, networks: map[string]network{}, since: map[string]time.Time{}}, nil
 }
 
 // Handler returns the handler of both protocols, for any number of listeners.

@@ -10,6 +10,8 @@ import (
 	"net/http"
 
 	"github.com/docker/go-plugins-helpers/sdk"
+
+	"github.com/dockstack/dockstack/internal/kv"
 )
 
 // maxBody bounds a request's body, in bytes. The engine's largest are a
@@ -28,7 +30,7 @@ const (
 	ipamErrors    errorShape = "Error" // ipams/remote/api.Response
 )
 
-// endpointOf ties a path to a function from request to response.
+// handle ties a path to a function from request to response.
 func handle[Req, Res any](d *Driver, mux *http.ServeMux, path string, shape errorShape, fn func(context.Context, Req) (Res, error)) {
 	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
@@ -54,6 +56,9 @@ func handle[Req, Res any](d *Driver, mux *http.ServeMux, path string, shape erro
 		// taken for another's call, an answer without a note only costs a retry.
 		done()
 		if err != nil {
+			if errors.Is(err, kv.ErrFailed) {
+				d.cfg.Failed()
+			}
 			d.refuse(w, path, shape, err)
 			return
 		}

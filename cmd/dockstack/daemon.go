@@ -103,6 +103,7 @@ func (p *parts) build(cfgErr error) error {
 		MAC:        ipam.MAC,
 		JournalDir: p.cfg.host(filepath.Join(runDir, "calls")),
 		Changed:    p.serveDNS,
+		Failed:     p.store.reopen,
 		Log:        p.log,
 	})
 	return err
@@ -223,6 +224,7 @@ func (p *parts) recall(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
+		case <-p.store.opened:
 		}
 		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn("leases not compared with containers yet", "error", err)
@@ -256,7 +258,6 @@ func (p *parts) sweep(ctx context.Context) error {
 func (p *parts) watch(ctx context.Context) {
 	engine.Run(ctx, engine.Config{
 		Socket: p.cfg.host(engineSocket),
-		Driver: "dockstack",
 		Apply:  func(ctx context.Context, pic engine.Picture) { p.apply(ctx, pic) },
 		Log:    p.log,
 	})
@@ -275,7 +276,7 @@ func (p *parts) apply(ctx context.Context, pic engine.Picture) {
 	for _, e := range pic.Endpoints {
 		containers[e.ID] = e.Container
 	}
-	errs = append(errs, st.Leases.NameEndpoints(ctx, containers))
+	errs = append(errs, st.Leases.NameEndpoints(ctx, containers), p.driver.Forget(ctx, st, pic.Networks))
 	if err := errors.Join(errs...); err != nil {
 		p.log.Warn("the engine's names are not all taken over", "error", err)
 	}

@@ -20,23 +20,42 @@ const reopenPause = 2 * time.Second
 type store struct {
 	open func(context.Context) (*plugin.State, error)
 	log  *slog.Logger
+	// opened gets a value whenever the store was opened.
+	opened chan struct{}
+	// failed gets a value when the open store can't be used any more.
+	failed chan struct{}
+	// tried is closed after the first try.
+	tried chan struct{}
 
 	mu    sync.Mutex
 	state *plugin.State // guarded by mu
 	err   error         // why there is no state; guarded by mu
-	tried chan struct{} // closed after the first try
 }
 
 func newStore(log *slog.Logger, open func(context.Context) (*plugin.State, error)) *store {
-	return &store{open: open, log: log, tried: make(chan struct{})}
+	return &store{
+		open: open, log: log,
+		opened: make(chan struct{}, 1), failed: make(chan struct{}, 1), tried: make(chan struct{}),
+	}
 }
 
-// run tries until the store is open or ctx ends, and closes it at ctx's end.
+// reopen says that the store failed in a way that only opening it anew mends.
+func (s *store) reopen() { nudge(s.failed) }
+
+// nudge leaves a value for whoever looks next.
+func nudge(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps the store open until ctx ends.
 func (s *store) run(ctx context.Context) {
 	for first := true; ctx.Err() == nil; first = false {
 		st, err := s.open(ctx)
 		s.mu.Lock()
-		changed := s.err == nil || err == nil || s.err.Error() != err.Error()
+		news := err == nil || s.err == nil || s.err.Error() != err.Error()
 		s.state, s.err = st, err
 		s.mu.Unlock()
 		if first {
@@ -44,9 +63,19 @@ func (s *store) run(ctx context.Context) {
 		}
 		if err == nil {
 			s.log.Info("store is open")
-			break
+			nudge(s.opened)
+			select {
+			case <-ctx.Done():
+				return
+			case <-s.failed:
+				s.log.Error("store failed and is opened anew")
+				if err := s.close(); err != nil {
+					s.log.Warn("failed store did not close well", "error", err)
+				}
+				continue
+			}
 		}
-		if changed {
+		if news {
 			s.log.Error("store can't be opened", "error", err)
 		}
 		select {
@@ -54,17 +83,18 @@ func (s *store) run(ctx context.Context) {
 		case <-time.After(reopenPause):
 		}
 	}
-	<-ctx.Done()
 }
 
-// close ends the use of the store, after everything that uses it has ended.
+// close closes the store; get then says why there is none.
 func (s *store) close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state == nil {
+	st := s.state
+	s.state, s.err = nil, kv.ErrClosed
+	s.mu.Unlock()
+	if st == nil {
 		return nil
 	}
-	return s.state.Store.Close()
+	return st.Store.Close()
 }
 
 // get returns the open store, or what keeps it closed. A store in use by

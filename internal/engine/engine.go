@@ -19,7 +19,7 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// Endpoint is a running container's attachment to a network of ours.
+// Endpoint is a running container's attachment to a network.
 type Endpoint struct {
 	ID, Network string
 	// Container is the container's present name.
@@ -31,7 +31,7 @@ type Endpoint struct {
 type Picture struct {
 	// Version is the engine's, such as 29.6.0.
 	Version string
-	// Networks has the name of every network of our driver, by id.
+	// Networks has the name of every network, of whatever driver, by id.
 	Networks map[string]string
 	// Endpoints are those of running containers in these networks.
 	Endpoints []Endpoint
@@ -41,9 +41,8 @@ type Picture struct {
 type Config struct {
 	// Socket is the path of the engine's API socket.
 	Socket string
-	// Driver is the network driver's name.
-	Driver string
-	// Apply gets a whole picture after each change; calls don't overlap.
+	// Apply gets a whole picture after each change, and every minute; calls
+	// don't overlap.
 	Apply func(context.Context, Picture)
 	Log   *slog.Logger
 }
@@ -85,9 +84,9 @@ func listen(ctx context.Context, cfg Config) error {
 	// Before the first picture, so that no change falls between the two.
 	events := api.Events(ctx, client.EventsListOptions{Filters: make(client.Filters).
 		Add("type", "network", "container").
-		Add("event", "create", "rename", "start")})
+		Add("event", "create", "destroy", "rename", "start")})
 	for {
-		p, err := picture(ctx, api, cfg.Driver)
+		p, err := picture(ctx, api)
 		if err != nil {
 			return err
 		}
@@ -95,6 +94,7 @@ func listen(ctx context.Context, cfg Config) error {
 		select {
 		case <-events.Messages:
 			drain(ctx, events.Messages)
+		case <-time.After(refresh):
 		case err := <-events.Err:
 			return errors.Join(errors.New("engine events ended"), err)
 		case <-ctx.Done():
@@ -102,6 +102,9 @@ func listen(ctx context.Context, cfg Config) error {
 		}
 	}
 }
+
+// refresh is how often a picture is taken although nothing was heard.
+const refresh = time.Minute
 
 // gather is how long events are collected before the next picture, so that a
 // hundred containers starting at once cost one and not a hundred.
@@ -122,14 +125,14 @@ func drain[T any](ctx context.Context, c <-chan T) {
 
 // picture asks only for lists: they take no lock of a container that may be
 // waiting for us (moby, daemon/list.go); an inspect would.
-func picture(ctx context.Context, api *client.Client, driver string) (Picture, error) {
+func picture(ctx context.Context, api *client.Client) (Picture, error) {
 	p := Picture{Networks: map[string]string{}}
 	version, err := api.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
 		return p, fmt.Errorf("ask engine for its version: %w", err)
 	}
 	p.Version = version.Version
-	networks, err := api.NetworkList(ctx, client.NetworkListOptions{Filters: make(client.Filters).Add("driver", driver)})
+	networks, err := api.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
 		return p, fmt.Errorf("list networks: %w", err)
 	}
@@ -145,7 +148,7 @@ func picture(ctx context.Context, api *client.Client, driver string) (Picture, e
 			continue
 		}
 		for _, e := range c.NetworkSettings.Networks {
-			if e == nil || p.Networks[e.NetworkID] == "" || e.EndpointID == "" {
+			if e == nil || e.EndpointID == "" {
 				continue
 			}
 			ep := Endpoint{ID: e.EndpointID, Network: e.NetworkID, Container: ownName(c.Names)}

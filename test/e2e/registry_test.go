@@ -65,6 +65,8 @@ func (h *host) pushed(tag string) string {
 	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	h.check(err)
 	h.check(os.WriteFile(filepath.Join(dir, "config.json"), []byte(strings.Replace(string(config), `"dockstack: `, `"dockstack `+tag+`: `, 1)), 0o600))
+	// The engine takes no plugin whose files are all in its store already.
+	h.check(os.WriteFile(filepath.Join(dir, "rootfs", "etc", "version"), []byte(tag), 0o600))
 	ref := registryAddr + "/dockstack-plugin:" + tag
 	h.docker("plugin", "create", ref, dir)
 	h.docker("plugin", "push", ref)
