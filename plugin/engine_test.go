@@ -25,6 +25,8 @@ type engine struct {
 	fabric   *fakeFabric
 	server   *httptest.Server
 	networks []fabric.Network // what Changed last said
+	driver   *Driver
+	state    *State
 	stop     func()
 }
 
@@ -50,8 +52,9 @@ func (e *engine) start() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	e.state = &State{Store: kvs, Leases: leases}
 	d, err := New(Config{
-		State:      func(context.Context) (*State, error) { return &State{Store: kvs, Leases: leases}, nil },
+		State:      func(context.Context) (*State, error) { return e.state, nil },
 		Fabric:     e.fabric,
 		DefaultMTU: func() int { return 1450 },
 		MAC:        func(netip.Addr) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, 0, 1} },
@@ -62,6 +65,7 @@ func (e *engine) start() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	e.driver = d
 	e.server = httptest.NewServer(d.Handler())
 	e.stop = func() {
 		e.server.Close()
@@ -150,7 +154,7 @@ func (e *engine) removeNetwork(id, pool, gateway string) {
 	e.must("/NetworkDriver.DeleteNetwork", object{"NetworkID": id})
 }
 
-// start1 does what it does for a container's start; it returns address and MAC.
+// startContainer does what it does for a container's start; it returns address and MAC.
 func (e *engine) startContainer(network, pool, name, endpoint string) (addr, mac string) {
 	e.t.Helper()
 	out := e.must("/IpamDriver.RequestAddress", object{"PoolID": pool, "Options": object{"com.docker.network.endpoint.name": name}})

@@ -263,3 +263,22 @@ func FuzzWire(f *testing.F) {
 		}
 	})
 }
+
+// A network that was removed while the plugin was away frees its subnet; one
+// that is just being made stays, though the engine does not list it yet.
+func TestNetworkRemovedWhileAway(t *testing.T) {
+	e := newEngine(t)
+	e.createNetwork("n1", "172.16.0.0/16", nil)
+	e.createNetwork("n2", "172.20.0.0/16", nil)
+	e.createNetwork("n3", "172.21.0.0/16", nil)
+	e.driver.since["n1"] = e.driver.since["n1"].Add(-2 * forgetAfter)
+	e.driver.since["n3"] = e.driver.since["n3"].Add(-2 * forgetAfter)
+	if err := e.driver.Forget(t.Context(), e.state, map[string]string{"n3": "kept"}); err != nil {
+		t.Fatal(err)
+	}
+	got := e.fabric.String()
+	if strings.Contains(got, "n1") || !strings.Contains(got, "n2") || !strings.Contains(got, "n3") {
+		t.Errorf("the switch has\n%s\nwant n2, which is new, and n3, which is known", got)
+	}
+	e.createNetwork("n4", "172.16.0.0/16", nil)
+}
