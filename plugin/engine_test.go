@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -91,9 +92,8 @@ func (e *engine) raw(path, body string) object {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	if err != nil {
+	if err = errors.Join(err, res.Body.Close()); err != nil {
 		e.t.Fatal(err)
 	}
 	if res.StatusCode != http.StatusOK {

@@ -106,7 +106,6 @@ func TestRepeatsAreHarmless(t *testing.T) {
 
 // The conversations that must fail, and the text that a person then reads.
 func TestRefusals(t *testing.T) {
-	const gateway = "com.docker.network.gateway"
 	ours := func(subnet string) []object {
 		return []object{{"AddressSpace": "dockstack", "Pool": subnet, "Gateway": "172.16.0.1/16"}}
 	}
@@ -247,8 +246,10 @@ func TestServedCallsLeaveNoNote(t *testing.T) {
 }
 
 func FuzzWire(f *testing.F) {
-	paths := []string{"/IpamDriver.RequestPool", "/IpamDriver.ReleasePool", "/IpamDriver.RequestAddress", "/IpamDriver.ReleaseAddress",
-		"/NetworkDriver.CreateNetwork", "/NetworkDriver.DeleteNetwork", "/NetworkDriver.CreateEndpoint", "/NetworkDriver.Join"}
+	paths := []string{
+		"/IpamDriver.RequestPool", "/IpamDriver.ReleasePool", "/IpamDriver.RequestAddress", "/IpamDriver.ReleaseAddress",
+		"/NetworkDriver.CreateNetwork", "/NetworkDriver.DeleteNetwork", "/NetworkDriver.CreateEndpoint", "/NetworkDriver.Join",
+	}
 	f.Add(0, `{"Pool":"172.16.0.0/16"}`)
 	f.Add(2, `{"PoolID":"172.16.0.0/16","Address":"172.16.0.5","Options":{"com.docker.network.endpoint.name":"x"}}`)
 	f.Add(4, `{"NetworkID":"n","Options":{"com.docker.network.generic":{"dockstack.vip":"1.2.3.4"}},"IPv4Data":[{"AddressSpace":"dockstack","Pool":"172.16.0.0/16"}]}`)

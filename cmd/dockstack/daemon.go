@@ -42,7 +42,7 @@ func daemon(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) err
 		return err
 	}
 	defer p.links.Close()
-	srv, err := listen(p.driver.Handler(), cfg.socket, cfg.host(discoverySocket))
+	srv, err := listen(ctx, p.driver.Handler(), cfg.socket, cfg.host(discoverySocket))
 	if err != nil {
 		return err
 	}
@@ -247,7 +247,7 @@ func (p *parts) sweep(ctx context.Context) error {
 	}
 	var held []ipam.Endpoint
 	for _, e := range p.fabric.Endpoints() {
-		if p.fabric.Alive(e.ID) {
+		if p.fabric.Alive(e.ID) { //nolint:contextcheck // it asks the kernel, which answers at once
 			held = append(held, ipam.Endpoint{ID: e.ID, Network: e.Network, Addrs: e.Addrs, MAC: e.MAC.String()})
 		}
 	}

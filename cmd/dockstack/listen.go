@@ -20,10 +20,10 @@ type server struct {
 
 // listen opens the sockets. A file that a killed process left is replaced;
 // sockets belong to root alone, as the engine does.
-func listen(h http.Handler, paths ...string) (*server, error) {
+func listen(ctx context.Context, h http.Handler, paths ...string) (*server, error) {
 	s := &server{http: http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}}
 	for _, path := range paths {
-		l, err := listenUnix(path)
+		l, err := listenUnix(ctx, path)
 		if err != nil {
 			return nil, errors.Join(err, s.closeListeners())
 		}
@@ -32,14 +32,14 @@ func listen(h http.Handler, paths ...string) (*server, error) {
 	return s, nil
 }
 
-func listenUnix(path string) (net.Listener, error) {
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make socket directory: %w", err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("replace old socket: %w", err)
 	}
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", path)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the engine: %w", err)
 	}

@@ -16,12 +16,12 @@ import (
 	"github.com/dockstack/dockstack/plugin"
 )
 
-func openAt(path string) (*plugin.State, error) {
+func openAt(ctx context.Context, path string) (*plugin.State, error) {
 	kvs, err := boltkv.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	leases, err := ipam.Open(context.Background(), kvs, ipam.Config{})
+	leases, err := ipam.Open(ctx, kvs, ipam.Config{})
 	return &plugin.State{Store: kvs, Leases: leases}, err
 }
 
@@ -54,11 +54,11 @@ func TestStoreIsTriedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dockstack.db")
 	var broken atomic.Bool
 	broken.Store(true)
-	s := runStore(t, func(context.Context) (*plugin.State, error) {
+	s := runStore(t, func(ctx context.Context) (*plugin.State, error) {
 		if broken.Load() {
 			return nil, fmt.Errorf("%s: %w", path, kv.ErrDamaged)
 		}
-		return openAt(path)
+		return openAt(ctx, path)
 	})
 	if _, err := s.get(limited(t)); !errors.Is(err, kv.ErrDamaged) {
 		t.Fatalf("got %v, want that the store is damaged", err)
@@ -77,7 +77,7 @@ func TestLockedStoreIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := runStore(t, func(context.Context) (*plugin.State, error) { return openAt(path) })
+	s := runStore(t, func(ctx context.Context) (*plugin.State, error) { return openAt(ctx, path) })
 	got := make(chan error, 1)
 	ctx := limited(t)
 	go func() {
@@ -95,7 +95,7 @@ func TestLockedStoreIsWaitedFor(t *testing.T) {
 
 func TestFailedStoreIsOpenedAnew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dockstack.db")
-	s := runStore(t, func(context.Context) (*plugin.State, error) { return openAt(path) })
+	s := runStore(t, func(ctx context.Context) (*plugin.State, error) { return openAt(ctx, path) })
 	<-s.opened
 	before, err := s.get(limited(t))
 	if err != nil {

@@ -80,7 +80,7 @@ func listen(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("open engine API: %w", err)
 	}
-	defer api.Close()
+	defer func() { _ = api.Close() }()
 	// Before the first picture, so that no change falls between the two.
 	events := api.Events(ctx, client.EventsListOptions{Filters: make(client.Filters).
 		Add("type", "network", "container").

@@ -32,20 +32,20 @@ func (f *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch path {
 	case "/_ping":
-		fmt.Fprint(w, "OK")
+		_, _ = fmt.Fprint(w, "OK")
 	case "/version":
-		fmt.Fprint(w, `{"Version":"29.6.0","ApiVersion":"1.52"}`)
+		_, _ = fmt.Fprint(w, `{"Version":"29.6.0","ApiVersion":"1.52"}`)
 	case "/networks":
-		fmt.Fprint(w, `[{"Id":"n1","Name":"internal","Driver":"dockstack"}]`)
+		_, _ = fmt.Fprint(w, `[{"Id":"n1","Name":"internal","Driver":"dockstack"}]`)
 	case "/containers/json":
-		fmt.Fprintf(w, `[{"Id":"c1","Names":["/other/alias","/%s"],"NetworkSettings":{"Networks":{"internal":{"NetworkID":"n1","EndpointID":"e1","IPAddress":"172.16.0.2"}}}}]`, f.name)
+		_, _ = fmt.Fprintf(w, `[{"Id":"c1","Names":["/other/alias","/%s"],"NetworkSettings":{"Networks":{"internal":{"NetworkID":"n1","EndpointID":"e1","IPAddress":"172.16.0.2"}}}}]`, f.name)
 	case "/events":
 		w.WriteHeader(http.StatusOK)
 		w.(http.Flusher).Flush()
 		for {
 			select {
 			case f.name = <-f.names:
-				fmt.Fprint(w, `{"Type":"container","Action":"rename"}`+"\n")
+				_, _ = fmt.Fprint(w, `{"Type":"container","Action":"rename"}`+"\n")
 				w.(http.Flusher).Flush()
 			case <-f.events:
 				return // the engine stops
