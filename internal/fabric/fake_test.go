@@ -22,8 +22,6 @@ type fakeSwitch struct {
 	changed chan struct{}
 	ports   map[string]Port
 	flows   map[flowKey]Flow
-	// learned flows have a cookie that is not the fabric's.
-	learned int
 	drops   map[uint64]uint64
 	// fail is what the next changes return.
 	fail error

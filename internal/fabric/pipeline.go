@@ -138,7 +138,7 @@ func networkCookie(n Network) uint64 { return CookieOwner | 1<<48 | uint64(n.VNI
 
 // memberCookie marks the flows of one port, by which its drops are counted.
 func memberCookie(port int) uint64 {
-	return CookieOwner | 2<<48 | uint64(port) //nolint:gosec // port numbers are positive, below 2^16
+	return CookieOwner | 2<<48 | uint64(port)
 }
 
 // linkLocal is the address that an interface gives itself (EUI-64).

@@ -77,7 +77,7 @@ func growOne(pidfd, fd int) error {
 	defer unix.Close(sock) //nolint:errcheck // a second reference
 	domain, err := unix.GetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil || domain != unix.AF_PACKET {
-		return nil //nolint:nilerr // not a port's
+		return nil // not a port's
 	}
 	if err := unix.SetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
 		return fmt.Errorf("enlarge a receive buffer: %w", err)

@@ -42,7 +42,7 @@ func (d daemon) run(ctx context.Context, t tools, started func(pid int)) error {
 	// process: hold the thread for as long as the child lives.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // our own programs
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = t.env()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// SIGTERM ends ovs-vswitchd without removing its ports.

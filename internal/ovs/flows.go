@@ -80,7 +80,9 @@ func (s *session) ofctl(ctx context.Context, head io.Reader) *vswitch.Client {
 			return s.tools.run(ctx, nil, name, args...)
 		}),
 		vswitch.Pipe(func(stdin io.Reader, name string, args ...string) ([]byte, error) {
-			return s.tools.run(ctx, io.MultiReader(head, stdin), name, args...)
+			// Names of tables would be asked of the switch before: 1.3 MB of tables'
+			// features, most of the time that a small bundle takes.
+			return s.tools.run(ctx, io.MultiReader(head, stdin), name, append([]string{"--no-names"}, args...)...)
 		}))
 }
 

@@ -85,7 +85,7 @@ func (c *flowConn) cause() error {
 func (c *flowConn) send(kind byte, xid uint32, body []byte) error {
 	msg := make([]byte, ofHeader, ofHeader+len(body))
 	msg[0], msg[1] = ofVersion, kind
-	binary.BigEndian.PutUint16(msg[2:], uint16(ofHeader+len(body))) //nolint:gosec // we send a few bytes, or echo what came in one message
+	binary.BigEndian.PutUint16(msg[2:], uint16(ofHeader+len(body)))
 	binary.BigEndian.PutUint32(msg[4:], xid)
 	c.mu.Lock()
 	defer c.mu.Unlock()

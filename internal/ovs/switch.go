@@ -72,21 +72,18 @@ func (s *Switch) setState(change func(*fabric.SwitchState)) {
 // Run chooses a switch and stays connected to it until ctx ends. It returns
 // only then: what is missing is reported by State and tried again.
 func (s *Switch) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for {
 		err := s.runChosen(ctx)
-		if ctx.Err() != nil {
-			break
-		}
-		if errors.Is(err, errHostAppeared) {
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // the end that was asked for
+		case errors.Is(err, errHostAppeared):
 			s.log.WarnContext(ctx, "changing over to the host's Open vSwitch, which has started beside ours")
 			continue
 		}
 		s.down(err)
-		if !wait(ctx, time.Second) {
-			break
-		}
+		wait(ctx, time.Second)
 	}
-	return nil
 }
 
 // runChosen uses one switch until ctx ends or another must be chosen.

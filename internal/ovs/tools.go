@@ -91,7 +91,7 @@ func (t tools) run(ctx context.Context, stdin io.Reader, name string, args ...st
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // our own programs
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env, cmd.Stdin = t.env(), stdin
 	// A killed program's pipes may be held by nobody we know: don't wait on.
 	cmd.WaitDelay = time.Second

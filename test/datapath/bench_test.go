@@ -21,7 +21,7 @@ const round = 700 * time.Millisecond
 // stream measures how many bytes a second one TCP connection carries.
 func stream(from, to *box, a netip.Addr) (float64, error) {
 	l := to.listen(a)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	got := make(chan float64, 1)
 	go func() {
 		c, err := l.Accept()
@@ -29,7 +29,7 @@ func stream(from, to *box, a netip.Addr) (float64, error) {
 			got <- 0
 			return
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		buf := make([]byte, 1<<18)
 		var n int
 		var began time.Time
@@ -49,7 +49,7 @@ func stream(from, to *box, a netip.Addr) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	buf := make([]byte, 1<<18)
 	_ = c.SetWriteDeadline(time.Now().Add(round))
 	for err == nil {

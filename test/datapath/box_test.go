@@ -39,7 +39,7 @@ func newBox(tb testing.TB) *box {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer home.Close()
+	defer func() { _ = home.Close() }()
 	ns, err := netns.New()
 	if err != nil {
 		tb.Fatal(err)

@@ -42,7 +42,7 @@ func (b *box) dial(to string) (net.Conn, error) {
 // exchange sends size bytes each way between two boxes and compares them.
 func exchange(from, to *box, a netip.Addr, size int) error {
 	l := to.listen(a)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	up, down := make([]byte, size), make([]byte, size)
 	_, _ = rand.Read(up)
 	_, _ = rand.Read(down)
@@ -53,14 +53,14 @@ func exchange(from, to *box, a netip.Addr, size int) error {
 			served <- err
 			return
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		served <- swap(c, down, up)
 	}()
 	c, err := from.dial(l.Addr().String())
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if err := swap(c, up, down); err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (b *box) sendUDP(to netip.AddrPort, size, segment int) error {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		if segment > 0 {
 			raw, err := c.SyscallConn()
 			if err != nil {

@@ -97,7 +97,7 @@ func Datapath() string {
 func Config(tb testing.TB) ovs.Config {
 	tb.Helper()
 	// Not TempDir: a socket's path has 107 bytes at most.
-	dir, err := os.MkdirTemp("", "dsovs")
+	dir, err := os.MkdirTemp("", "dsovs") //nolint:usetesting // for the reason above
 	if err != nil {
 		tb.Fatal(err)
 	}
