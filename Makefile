@@ -34,79 +34,80 @@ engine: deps $(ENGINE) ## build Docker Engine 29, runc, the docker command and C
 
 $(BIN)/dockerd $(BIN)/docker-proxy &: test/engine/dockerd/go.mod test/engine/dockerd/go.sum
 	@echo "building dockerd $(ENGINE_VERSION) (about 4 minutes, once)"
-	cd test/engine/dockerd && CGO_ENABLED=0 go build -buildvcs=false \
+	@cd test/engine/dockerd && CGO_ENABLED=0 go build -buildvcs=false \
 		-ldflags '-s -w -X github.com/moby/moby/v2/dockerversion.Version=$(ENGINE_VERSION)' \
 		-o $(CURDIR)/$(BIN)/ github.com/moby/moby/v2/cmd/dockerd github.com/moby/moby/v2/cmd/docker-proxy
 
 $(BIN)/runc: test/engine/runc/go.mod test/engine/runc/go.sum | deps
 	@echo "building runc"
-	cd test/engine/runc && go build -buildvcs=false -tags seccomp -ldflags '-s -w -X main.version=1.3.3' \
+	@cd test/engine/runc && go build -buildvcs=false -tags seccomp -ldflags '-s -w -X main.version=1.3.3' \
 		-o $(CURDIR)/$@ github.com/opencontainers/runc
 
 $(BIN)/docker-init: | deps
-	mkdir -p $(BIN)
-	ln -sf /usr/bin/tini-static $@
+	@mkdir -p $(BIN)
+	@ln -sf /usr/bin/tini-static $@
 
 $(BIN)/docker: test/engine/cli/go.mod test/engine/cli/go.sum
 	@echo "building the docker command"
-	cd test/engine/cli && CGO_ENABLED=0 go build -buildvcs=false \
+	@cd test/engine/cli && CGO_ENABLED=0 go build -buildvcs=false \
 		-ldflags '-s -w -X github.com/docker/cli/cli/version.Version=$(ENGINE_VERSION)' \
 		-o $(CURDIR)/$@ github.com/docker/cli/cmd/docker
 
 $(BIN)/docker-compose: test/engine/compose/go.mod test/engine/compose/go.sum
 	@echo "building Compose v2 (about 2 minutes, once)"
-	cd test/engine/compose && CGO_ENABLED=0 go build -buildvcs=false \
+	@cd test/engine/compose && CGO_ENABLED=0 go build -buildvcs=false \
 		-ldflags '-s -w -X github.com/docker/compose/v2/internal.Version=v2.40.3' \
 		-o $(CURDIR)/$@ github.com/docker/compose/v2/cmd
 
 $(BUILD)/dockstack: $(SOURCES) go.mod go.sum
-	CGO_ENABLED=0 $(GOBUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/dockstack
+	@echo "building dockstack $(VERSION)"
+	@CGO_ENABLED=0 $(GOBUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/dockstack
 
 $(BUILD)/lab-command: $(shell find test/lab -name '*.go' ! -name '*_test.go') go.mod go.sum
-	$(GOBUILD) -o $@ ./test/lab/cmd/lab
+	@$(GOBUILD) -o $@ ./test/lab/cmd/lab
 
 .PHONY: plugin
 plugin: engine $(BUILD)/plugin/.stamp ## build the managed plugin into build/plugin, ready for `docker plugin create`
 
 $(BUILD)/plugin/.stamp: $(BUILD)/dockstack Dockerfile .dockerignore config.json test/engine/plugin.sh test/engine/base-image.sh | engine $(BUILD)/lab-command
-	$(BUILD)/lab-command engine -- test/engine/plugin.sh $(BUILD)/plugin
-	touch $@
+	@$(BUILD)/lab-command engine -- test/engine/plugin.sh $(BUILD)/plugin
+	@touch $@
 
 .PHONY: push
 push: plugin ## push the plugin to a registry: make push REF=host:port/name:tag
 	@[ -n "$(REF)" ] || { echo "push: say where to, as in: make push REF=127.0.0.1:5000/dockstack-plugin:1.0" >&2; exit 2; }
-	$(BUILD)/lab-command engine -- test/engine/push.sh $(BUILD)/plugin $(REF)
+	@$(BUILD)/lab-command engine -- test/engine/push.sh $(BUILD)/plugin $(REF)
 
 ##@ Run
 
 .PHONY: lab
 lab: plugin $(BUILD)/lab-command ## start HOSTS=n hosts with the plugin, at /run/dockstack-lab/h1/docker.sock and so on
-	$(BUILD)/lab-command up -hosts $(HOSTS)
+	@$(BUILD)/lab-command up -hosts $(HOSTS)
 
 .PHONY: lab-down
 lab-down: $(BUILD)/lab-command ## remove the lab, and whatever a killed one left
-	$(BUILD)/lab-command down
+	@$(BUILD)/lab-command down
 
 .PHONY: demo
 demo: plugin $(BUILD)/cache/demo-images.tar ## four real servers keep their addresses, beside a Docker bridge network where they do not
-	go run -buildvcs=false ./test/demo
+	@go run -buildvcs=false ./test/demo
 
 $(BUILD)/cache/demo-images.tar: $(wildcard test/images/demo/*) test/engine/base-image.sh | engine $(BUILD)/lab-command
-	$(BUILD)/lab-command engine -- test/images/demo/build.sh $@
+	@$(BUILD)/lab-command engine -- test/images/demo/build.sh $@
 
 ##@ Check
 
 .PHONY: test
 test: engine plugin ## run every test, end-to-end ones included, with the race detector
-	go test -race -timeout 60m ./...
+	go test -race -count=1 -timeout 60m ./...
 
 .PHONY: e2e
 e2e: engine plugin ## run the end-to-end tests alone
-	go test -race -timeout 60m ./test/e2e/...
+	go test -race -count=1 -timeout 60m ./test/e2e/...
 
 .PHONY: vm-test
 vm-test: deps plugin ## test the kernel datapath in an emulated machine that runs Debian's kernel
-	go test -timeout 30m -v ./test/vm/...
+	go test -count=1 -timeout 30m -v ./test/vm/...
 
 .PHONY: bench
 bench: engine plugin ## run the benchmarks, each beside its peer, and print them as a table
@@ -122,10 +123,10 @@ lint: deps $(addprefix $(TOOLS)/,golangci-lint gofumpt govulncheck) ## golangci-
 
 $(TOOLS)/golangci-lint: test/engine/golangci-lint/go.mod test/engine/golangci-lint/go.sum
 	@echo "building golangci-lint (a few minutes, once)"
-	cd test/engine/golangci-lint && CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@cd test/engine/golangci-lint && CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 $(TOOLS)/gofumpt $(TOOLS)/govulncheck &: test/engine/gotools/go.mod test/engine/gotools/go.sum
-	cd test/engine/gotools && CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/$(TOOLS)/ mvdan.cc/gofumpt golang.org/x/vuln/cmd/govulncheck
+	@cd test/engine/gotools && CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/$(TOOLS)/ mvdan.cc/gofumpt golang.org/x/vuln/cmd/govulncheck
 
 ##@ Other
 

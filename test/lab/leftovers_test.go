@@ -40,12 +40,25 @@ func footprintOf(t *testing.T, id string) footprint {
 		}
 		f.processes = append(f.processes, pid)
 		for _, ns := range namespacesOf(pid) {
-			if !own[ns] && !slices.Contains(f.namespaces, ns) {
+			if !own[ns] && !slices.Contains(f.namespaces, ns) && pin(t, pid, ns) {
 				f.namespaces = append(f.namespaces, ns)
 			}
 		}
 	}
 	return f
+}
+
+// pin keeps the namespace's number from being given to another one, which a test beside this may make meanwhile.
+// What is asked later is whether any process or mount still holds it; our descriptor is neither.
+func pin(t *testing.T, pid int, ns string) bool {
+	t.Helper()
+	kind, _, _ := strings.Cut(ns, ":")
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+	if err != nil {
+		return false // the process has ended
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return true
 }
 
 func allPids(t *testing.T) []int {
