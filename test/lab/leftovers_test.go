@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -232,8 +233,8 @@ func TestDownEndsADetachedLab(t *testing.T) {
 	busy(t, l.Host(1))
 	must(t, l.Host(2).Reboot(t.Context()))
 	docker(t, l.Host(2), "ps")
-	if _, err := lab.Start(t.Context(), lab.Options{ID: id}); err == nil {
-		t.Error("a second lab of the same name started")
+	if _, err := lab.Start(t.Context(), lab.Options{ID: id}); !errors.Is(err, lab.ErrUp) {
+		t.Errorf("a second lab of the same name: %v, want %v", err, lab.ErrUp)
 	}
 	f := footprintOf(t, id)
 	must(t, l.Detach())

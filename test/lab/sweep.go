@@ -24,7 +24,7 @@ func lockLab(id string) (*os.File, error) {
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 			_ = f.Close()
 			if errors.Is(err, unix.EWOULDBLOCK) {
-				return nil, fmt.Errorf("lab %q is up already: stop it with `make lab-down`, or use another name", id)
+				return nil, fmt.Errorf("%w: %q; stop it with `make lab-down`, or use another name", ErrUp, id)
 			}
 			return nil, err
 		}

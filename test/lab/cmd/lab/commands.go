@@ -67,13 +67,31 @@ func withEngine(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Println("no Docker engine at hand: starting a private one")
-	l, err := lab.Start(ctx, lab.Options{
-		ID: "builder", Dir: filepath.Join(root, "build", "builder"), Keep: true, Network: lab.Machine,
-	})
+	l, err := builder(ctx, root)
 	if err != nil {
 		return err
 	}
 	cmd.Env = append(cmd.Env, "DOCKER_HOST=unix://"+l.Host(1).Socket, "DOCKER_BUILDKIT=0",
 		"DOCKER_CONFIG="+filepath.Join(l.Dir, "h1", "docker-config"), "PATH="+bin+":"+os.Getenv("PATH"))
 	return errors.Join(cmd.Run(), l.Stop(context.WithoutCancel(ctx)))
+}
+
+// builder starts the private engine, after whoever else on this machine is building with it.
+func builder(ctx context.Context, root string) (*lab.Lab, error) {
+	opts := lab.Options{ID: "builder", Dir: filepath.Join(root, "build", "builder"), Keep: true, Network: lab.Machine}
+	for said := false; ; {
+		l, err := lab.Start(ctx, opts)
+		if !errors.Is(err, lab.ErrUp) {
+			return l, err
+		}
+		if !said {
+			fmt.Println("another build has the private engine: waiting for it to end")
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
 }
