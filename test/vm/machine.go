@@ -42,6 +42,11 @@ type Boot struct {
 	Memory, CPUs int
 	// Disk is the unix socket of a served disk, "" for none.
 	Disk string
+	// OwnTime makes an emulated machine count time by its instructions, a
+	// nanosecond each, and skip idle time: what is quick enough in it does not
+	// depend on how busy the host is. It then has one processor, and no disk:
+	// idle time would run away while it waits for one.
+	OwnTime bool
 	// Reboots lets the guest boot again when it asks to; otherwise that ends
 	// the machine.
 	Reboots bool
@@ -65,11 +70,11 @@ func Start(ctx context.Context, b Boot) (*Machine, error) {
 		return nil, err
 	}
 	args := append([]string{
-		"-m", strconv.Itoa(b.Memory), "-smp", strconv.Itoa(b.CPUs), "-nodefaults", "-display", "none", "-serial", "stdio", "-nic", "none",
+		"-m", strconv.Itoa(b.Memory), "-nodefaults", "-display", "none", "-serial", "stdio", "-nic", "none",
 		"-kernel", b.Kernel, "-initrd", "/proc/self/fd/3",
 		// A panic ends or restarts the machine at once instead of hanging it.
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on rdinit=/init",
-	}, b.Accel.args...)
+	}, b.processor()...)
 	if !b.Reboots {
 		args = append(args, "-no-reboot")
 	}
@@ -92,6 +97,14 @@ func Start(ctx context.Context, b Boot) (*Machine, error) {
 		return nil, fmt.Errorf("start %s (`make deps` installs it): %w", qemu, err)
 	}
 	return m, nil
+}
+
+// processor returns qemu's arguments for that.
+func (b Boot) processor() []string {
+	if b.OwnTime && b.Accel.Name == TCG.Name {
+		return []string{"-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1", "-icount", "shift=0,sleep=off,align=off"}
+	}
+	return append([]string{"-smp", strconv.Itoa(b.CPUs)}, b.Accel.args...)
 }
 
 // run keeps its thread, because the guest's life ends with that thread's: this
