@@ -18,7 +18,18 @@ import (
 // inNet calls do in the lab host's network.
 func (h *host) inNet(do func()) {
 	h.t.Helper()
-	ns, err := os.Open(h.Path("/proc/1/ns/net"))
+	h.inNamespace(h.Path("/proc/1/ns/net"), do)
+}
+
+// outside calls do in the underlay's network: what the host's neighbours see.
+func (h *host) outside(do func()) {
+	h.t.Helper()
+	h.inNamespace(shared.UnderlayNet(), do)
+}
+
+func (h *host) inNamespace(path string, do func()) {
+	h.t.Helper()
+	ns, err := os.Open(path)
 	h.check(err)
 	defer ns.Close()
 	failed := make(chan error, 1)

@@ -11,8 +11,9 @@ import (
 	"github.com/dockstack/dockstack/test/lab"
 )
 
-// registryAddr is the lab host's own loopback, which docker trusts without TLS.
-const registryAddr = "127.0.0.1:5000"
+// registryAddr is on the lab host's own loopback, which docker trusts without
+// TLS, and on a port that no compose file publishes.
+const registryAddr = "127.0.0.1:5999"
 
 // registry starts Debian's docker-registry on the lab host, if none runs there.
 func (h *host) registry() {
