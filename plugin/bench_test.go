@@ -75,7 +75,7 @@ func (c *benchClient) must(b *testing.B, path string, req object) object {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
 		b.Fatal(err)
@@ -94,7 +94,7 @@ func (c *benchClient) must(b *testing.B, path string, req object) object {
 // on a tmpfs, as /run is.
 func serveBench(b *testing.B, dir string) *benchClient {
 	b.Helper()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil)) // no debug, as by default
+	log := slog.New(slog.DiscardHandler)
 	store, err := boltkv.Open(filepath.Join(dir, "dockstack.db"))
 	if err != nil {
 		b.Fatal(err)
@@ -103,7 +103,7 @@ func serveBench(b *testing.B, dir string) *benchClient {
 	if err != nil {
 		b.Fatal(err)
 	}
-	notes, err := os.MkdirTemp("/dev/shm", "dockstack-bench-")
+	notes, err := os.MkdirTemp("/dev/shm", "dockstack-bench-") //nolint:usetesting // TempDir is on a disk
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -52,7 +52,8 @@ type daemonProcess struct {
 	log   *bytes.Buffer
 	began time.Time // when it was let go
 	http  http.Client
-	ended chan error
+	ended chan struct{} // closed when it has
+	end   error         // how; not before ended is closed
 }
 
 // startDaemon starts the daemon of build/plugin on the state under dir.
@@ -62,7 +63,7 @@ func startDaemon(ctx context.Context, root, dir string) (*daemonProcess, error) 
 			return nil, err
 		}
 	}
-	d := &daemonProcess{log: new(bytes.Buffer), ended: make(chan error, 1)}
+	d := &daemonProcess{log: new(bytes.Buffer), ended: make(chan struct{})}
 	d.cmd = exec.CommandContext(ctx, "sh", "-euc", inNamespaces)
 	d.cmd.Env = []string{
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DIR=" + dir, "ROOTFS=" + filepath.Join(root, "build", "plugin", "rootfs"),
@@ -84,7 +85,10 @@ func startDaemon(ctx context.Context, root, dir string) (*daemonProcess, error) 
 		return nil, fmt.Errorf("make namespaces for the daemon (this needs root): %w", err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	go func() { d.ended <- d.cmd.Wait() }()
+	go func() {
+		d.end = d.cmd.Wait()
+		close(d.ended)
+	}()
 	if err != nil || line != "ready\n" {
 		return nil, errors.Join(fmt.Errorf("prepare the daemon's namespaces: %w", err), d.kill(), errors.New(d.log.String()))
 	}
@@ -113,9 +117,9 @@ func (d *daemonProcess) stop() error {
 		return err
 	}
 	select {
-	case err := <-d.ended:
-		if err != nil {
-			return fmt.Errorf("daemon: %w\n%s", err, d.log)
+	case <-d.ended:
+		if d.end != nil {
+			return fmt.Errorf("daemon: %w\n%s", d.end, d.log)
 		}
 		return nil
 	case <-time.After(startWait):
@@ -158,9 +162,8 @@ func (d *daemonProcess) await(ctx context.Context, path string, req, res any) er
 			return err
 		}
 		select {
-		case end := <-d.ended:
-			d.ended <- end
-			return fmt.Errorf("the daemon ended: %w\n%s", end, d.log)
+		case <-d.ended:
+			return fmt.Errorf("the daemon ended: %w\n%s", d.end, d.log)
 		case <-ctx.Done():
 			return fmt.Errorf("the daemon does not answer: %w", err)
 		case <-time.After(time.Millisecond):

@@ -43,6 +43,11 @@ type bench struct {
 	verb  io.Writer
 }
 
+// sayf tells who asked for it what was measured.
+func (b *bench) sayf(format string, args ...any) {
+	_, _ = fmt.Fprintf(b.verb, format+"\n", args...)
+}
+
 // rounds is n, or as few as do for a quick look.
 func (b *bench) rounds(n int) int {
 	if b.quick {
@@ -89,8 +94,8 @@ func run(ctx context.Context, out io.Writer) error {
 		}
 		fmt.Fprintf(os.Stderr, "%.0f s\n", time.Since(began).Seconds())
 	}
-	fmt.Fprint(out, table(rows), "\n", machine(before, load()), "\n")
-	return errors.Join(failed...)
+	_, err = fmt.Fprint(out, table(rows), "\n", machine(before, load()), "\n")
+	return errors.Join(append(failed, err)...)
 }
 
 // measures are all of them, in the table's order.

@@ -88,6 +88,6 @@ func (s *starter) round(ctx context.Context, l lives) (seconds, mb float64, err 
 	case <-time.After(settleTime):
 	}
 	later, err := d.memory()
-	fmt.Fprintf(s.bench.verb, "%s: %.3f s, %.0f MB, later %.0f MB\n", l, seconds, first, later)
+	s.bench.sayf("%s: %.3f s, %.0f MB, later %.0f MB", l, seconds, first, later)
 	return seconds, slices.Max([]float64{first, later}), err
 }

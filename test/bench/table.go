@@ -43,17 +43,19 @@ func (r row) reached() bool {
 func table(rows []row) string {
 	var out bytes.Buffer
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "what\tours\tpeer\tratio\tmin..max\ttarget\treached")
-	fmt.Fprintln(w, "----\t----\t----\t-----\t--------\t------\t-------")
+	var text strings.Builder
+	text.WriteString("what\tours\tpeer\tratio\tmin..max\ttarget\treached\n" +
+		"----\t----\t----\t-----\t--------\t------\t-------\n")
 	for _, r := range rows {
 		reached := "yes"
 		if !r.reached() {
 			reached = "NO"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.2f\t%.2f..%.2f\t%s %.2f\t%s\n", r.what, r.ours, r.peer, median(r.ratios),
+		fmt.Fprintf(&text, "%s\t%s\t%s\t%.2f\t%.2f..%.2f\t%s %.2f\t%s\n", r.what, r.ours, r.peer, median(r.ratios),
 			slices.Min(r.ratios), slices.Max(r.ratios), r.bound, r.target, reached)
 	}
-	_ = w.Flush() // into memory
+	_, _ = w.Write([]byte(text.String())) // into memory
+	_ = w.Flush()
 	for _, r := range rows {
 		if r.note != "" {
 			fmt.Fprintf(&out, "\n%s: %s", r.what, r.note)
