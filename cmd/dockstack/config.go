@@ -36,8 +36,15 @@ func (c config) host(path string) string { return filepath.Join(c.hostRoot, path
 // absolute link there means a path of the host.
 func (c config) resolvConf() string {
 	path := c.host("/etc/resolv.conf")
-	if target, err := os.Readlink(path); err == nil && filepath.IsAbs(target) {
-		path = c.host(target)
+	if target, err := os.Readlink(path); err == nil {
+		if filepath.IsAbs(target) {
+			path = c.host(target)
+		}
+		if filepath.Base(target) == "stub-resolv.conf" {
+			// systemd-resolved's; it may have been told to ask us, so the
+			// resolvers behind it are taken, as Docker does.
+			path = c.host("/run/systemd/resolve/resolv.conf")
+		}
 	}
 	if _, err := os.Stat(path); err != nil {
 		return "/etc/resolv.conf" // the engine binds the host's there

@@ -7,10 +7,10 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dockstack/dockstack/dnsd"
-	"github.com/dockstack/dockstack/internal/engine"
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/kv/boltkv"
 	"github.com/dockstack/dockstack/internal/link"
@@ -32,6 +32,8 @@ type parts struct {
 
 	// dnsMu keeps two changes of the networks from mixing.
 	dnsMu sync.Mutex
+	// dnsAddrs are those that DNS is asked on.
+	dnsAddrs atomic.Pointer[[]netip.Addr]
 }
 
 // daemon serves until ctx ends. What is missing at its start, it waits for:
@@ -154,132 +156,6 @@ func (p *parts) defaultMTU() int {
 		mtu = ethernetMTU
 	}
 	return mtu - vxlanOverhead
-}
-
-func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
-	cfg := dnsd.Config{Zone: p.cfg.zone, ResolvConf: p.cfg.resolvConf()}
-	if cfgErr != nil {
-		cfg.Zone = "" // the default: the setting may be what is wrong
-	}
-	if len(p.cfg.resolvers) > 0 {
-		cfg.Forwarders = func() []netip.AddrPort { return p.cfg.resolvers }
-	}
-	return dnsd.New(cfg, func() dnsd.Names {
-		p.store.mu.Lock()
-		defer p.store.mu.Unlock()
-		if p.store.state == nil {
-			return nil
-		}
-		return names{p.store.state.Leases.Names()}
-	}, p.log)
-}
-
-// DNS is asked on its well-known port and listens on another, to which the
-// kernel redirects: a socket on port 53 of whichever of the host's addresses
-// would keep every container from publishing that port.
-const (
-	dnsPort    = 53
-	dnsBackend = 15053
-)
-
-// serveDNS makes DNS answer on the host's address and every network's gateway.
-func (p *parts) serveDNS(networks []fabric.Network) {
-	p.dnsMu.Lock()
-	defer p.dnsMu.Unlock()
-	var addrs []netip.Addr
-	var served []netip.Prefix
-	if p.cfg.dnsAddr.IsValid() {
-		addrs = append(addrs, p.cfg.dnsAddr)
-	}
-	for _, n := range networks {
-		for _, gw := range n.Gateways {
-			addrs = append(addrs, gw.Addr())
-			served = append(served, gw.Masked())
-		}
-	}
-	port := uint16(dnsBackend)
-	if err := link.PutRedirect(link.Redirect{Addrs: addrs, From: dnsPort, To: dnsBackend}); err != nil {
-		p.log.Warn("DNS listens on port 53 itself, so no container can publish that port", "error", err)
-		port = dnsPort
-	}
-	listeners := make([]netip.AddrPort, len(addrs))
-	for i, a := range addrs {
-		listeners[i] = netip.AddrPortFrom(a, port)
-	}
-	p.dns.SetServed(served)
-	if err := p.dns.SetListeners(listeners); err != nil {
-		p.log.Warn("DNS does not listen everywhere yet", "error", err)
-	}
-}
-
-// sweepEvery is how often leases whose end we were not told are looked for.
-const sweepEvery = time.Minute
-
-// recall restores networks and endpoints of an earlier run, without waiting
-// for the first call, and from then on parks leases that nobody holds.
-func (p *parts) recall(ctx context.Context) {
-	p.serveDNS(nil)
-	for pause := time.Duration(0); ; pause = sweepEvery {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		case <-p.store.opened:
-		}
-		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
-			p.log.Warn("leases not compared with containers yet", "error", err)
-		}
-	}
-}
-
-func (p *parts) sweep(ctx context.Context) error {
-	st, err := p.store.get(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.driver.Restore(ctx, st); err != nil {
-		return err
-	}
-	select {
-	case <-p.fabric.Recalled():
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	var held []ipam.Endpoint
-	for _, e := range p.fabric.Endpoints() {
-		if p.fabric.Alive(e.ID) { //nolint:contextcheck // it asks the kernel, which answers at once
-			held = append(held, ipam.Endpoint{ID: e.ID, Network: e.Network, Addrs: e.Addrs, MAC: e.MAC.String()})
-		}
-	}
-	return st.Leases.Sweep(ctx, held)
-}
-
-// watch follows network names and renames that the engine tells of.
-func (p *parts) watch(ctx context.Context) {
-	engine.Run(ctx, engine.Config{
-		Socket: p.cfg.host(engineSocket),
-		Apply:  func(ctx context.Context, pic engine.Picture) { p.apply(ctx, pic) },
-		Log:    p.log,
-	})
-}
-
-func (p *parts) apply(ctx context.Context, pic engine.Picture) {
-	st, err := p.store.get(ctx)
-	if err != nil {
-		return // it is in the log already, and the next picture comes
-	}
-	var errs []error
-	for id, name := range pic.Networks {
-		errs = append(errs, st.Leases.SetNetworkName(ctx, id, name))
-	}
-	containers := make(map[string]string, len(pic.Endpoints))
-	for _, e := range pic.Endpoints {
-		containers[e.ID] = e.Container
-	}
-	errs = append(errs, st.Leases.NameEndpoints(ctx, containers), p.driver.Forget(ctx, st, pic.Networks))
-	if err := errors.Join(errs...); err != nil {
-		p.log.Warn("the engine's names are not all taken over", "error", err)
-	}
 }
 
 var _ plugin.Fabric = (*fabric.Fabric)(nil)

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/dockstack/dockstack/dnsd"
+	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/internal/link"
+)
+
+func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
+	cfg := dnsd.Config{Zone: p.cfg.zone, Forwarders: p.forwarders()}
+	if cfgErr != nil {
+		cfg.Zone = "" // the default: the setting may be what is wrong
+	}
+	return dnsd.New(cfg, func() dnsd.Names {
+		p.store.mu.Lock()
+		defer p.store.mu.Unlock()
+		if p.store.state == nil {
+			return nil
+		}
+		return names{p.store.state.Leases.Names()}
+	}, p.log)
+}
+
+// forwarders returns the resolvers that are not ourselves. The server knows
+// only the port that it listens on, and we are asked on another.
+func (p *parts) forwarders() func() []netip.AddrPort {
+	all := func() []netip.AddrPort { return p.cfg.resolvers }
+	if len(p.cfg.resolvers) == 0 {
+		all = dnsd.ResolvConf(p.cfg.resolvConf())
+	}
+	return func() []netip.AddrPort {
+		own := p.dnsAddrs.Load()
+		if own == nil {
+			return all()
+		}
+		return slices.DeleteFunc(slices.Clone(all()), func(r netip.AddrPort) bool {
+			return r.Port() == dnsPort && slices.Contains(*own, r.Addr().Unmap())
+		})
+	}
+}
+
+// DNS is asked on its well-known port and listens on another, to which the
+// kernel redirects: a socket on port 53 of whichever of the host's addresses
+// would keep every container from publishing that port.
+const (
+	dnsPort    = 53
+	dnsBackend = 15053
+)
+
+// serveDNS makes DNS answer on the host's address and every network's gateway.
+func (p *parts) serveDNS(networks []fabric.Network) {
+	p.dnsMu.Lock()
+	defer p.dnsMu.Unlock()
+	var addrs []netip.Addr
+	var served []netip.Prefix
+	if p.cfg.dnsAddr.IsValid() {
+		addrs = append(addrs, p.cfg.dnsAddr)
+	}
+	for _, n := range networks {
+		for _, gw := range n.Gateways {
+			addrs = append(addrs, gw.Addr())
+			served = append(served, gw.Masked())
+		}
+	}
+	port := uint16(dnsBackend)
+	if err := link.PutRedirect(link.Redirect{Addrs: addrs, From: dnsPort, To: dnsBackend}); err != nil {
+		p.log.Warn("DNS listens on port 53 itself, so no container can publish that port", "error", err)
+		port = dnsPort
+	}
+	listeners := make([]netip.AddrPort, len(addrs))
+	for i, a := range addrs {
+		listeners[i] = netip.AddrPortFrom(a, port)
+	}
+	p.dnsAddrs.Store(&addrs)
+	p.dns.SetServed(served)
+	if err := p.dns.SetListeners(listeners); err != nil {
+		p.log.Warn("DNS does not listen everywhere yet", "error", err)
+	}
+}

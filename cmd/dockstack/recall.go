@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dockstack/dockstack/internal/engine"
+	"github.com/dockstack/dockstack/ipam"
+)
+
+// sweepEvery is how often leases whose end we were not told are looked for.
+const sweepEvery = time.Minute
+
+// recall restores networks and endpoints of an earlier run, without waiting
+// for the first call, and from then on parks leases that nobody holds.
+func (p *parts) recall(ctx context.Context) {
+	p.serveDNS(nil)
+	for pause := time.Duration(0); ; pause = sweepEvery {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		case <-p.store.opened:
+		}
+		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
+			p.log.Warn("leases not compared with containers yet", "error", err)
+		}
+	}
+}
+
+func (p *parts) sweep(ctx context.Context) error {
+	st, err := p.store.get(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.driver.Restore(ctx, st); err != nil {
+		return err
+	}
+	select {
+	case <-p.fabric.Recalled():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var held []ipam.Endpoint
+	for _, e := range p.fabric.Endpoints() {
+		if p.fabric.Alive(e.ID) { //nolint:contextcheck // it asks the kernel, which answers at once
+			held = append(held, ipam.Endpoint{ID: e.ID, Network: e.Network, Addrs: e.Addrs, MAC: e.MAC.String()})
+		}
+	}
+	return st.Leases.Sweep(ctx, held)
+}
+
+// watch follows network names and renames that the engine tells of.
+func (p *parts) watch(ctx context.Context) {
+	engine.Run(ctx, engine.Config{
+		Socket: p.cfg.host(engineSocket),
+		Apply:  func(ctx context.Context, pic engine.Picture) { p.apply(ctx, pic) },
+		Log:    p.log,
+	})
+}
+
+func (p *parts) apply(ctx context.Context, pic engine.Picture) {
+	st, err := p.store.get(ctx)
+	if err != nil {
+		return // it is in the log already, and the next picture comes
+	}
+	var errs []error
+	for id, name := range pic.Networks {
+		errs = append(errs, st.Leases.SetNetworkName(ctx, id, name))
+	}
+	containers := make(map[string]string, len(pic.Endpoints))
+	for _, e := range pic.Endpoints {
+		containers[e.ID] = e.Container
+	}
+	errs = append(errs, st.Leases.NameEndpoints(ctx, containers), p.driver.Forget(ctx, st, pic.Networks))
+	if err := errors.Join(errs...); err != nil {
+		p.log.Warn("the engine's names are not all taken over", "error", err)
+	}
+}
