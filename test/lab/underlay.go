@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -16,6 +17,14 @@ const (
 	underlayNet    = "192.0.2.%d/24"
 	underlayGW     = 254 // the bridge itself: the hosts' default route, which leads nowhere else
 )
+
+// UnderlayNet is the path of the underlay's network namespace. What is at 192.0.2.254 there is outside of every host.
+func (l *Lab) UnderlayNet() string { return fmt.Sprintf("/proc/%d/ns/net", l.underlay.pid) }
+
+// UnderlayAddr is the underlay's own address, which is every host's default gateway.
+func (l *Lab) UnderlayAddr() string {
+	return strings.TrimSuffix(fmt.Sprintf(underlayNet, underlayGW), "/24")
+}
 
 func (l *Lab) startUnderlay(ctx context.Context) error {
 	place := func(int) error { return nil }

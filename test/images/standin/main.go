@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 const usage = `commands:
@@ -93,7 +94,7 @@ func stand(ctx context.Context, ports []string) error {
 }
 
 func get(ctx context.Context, args []string) error {
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", args[0])
+	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", args[0])
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	vip = "172.30.0.200"
+	// keepalivedImage holds Debian's keepalived and the stand-in.
+	keepalivedImage = "dockstack-keepalived"
+)
+
+// vipNetwork makes a network with a VIP.
+func (h *host) vipNetwork() {
+	h.t.Helper()
+	h.create("net", "--subnet", "172.30.0.0/24", "-o", "dockstack.vip="+vip)
+}
+
+// TestVIPMoves: an address that a network allows to all goes from container
+// to container by gratuitous ARP; one that it does not allow stays nobody's.
+func TestVIPMoves(t *testing.T) {
+	h := newHost(t)
+	h.vipNetwork()
+	for _, c := range []string{"one", "two", "client"} {
+		h.serve(c, "net", "--cap-add", "NET_ADMIN")
+	}
+	take := func(c, addr string) (give func()) {
+		dev := h.device(c, h.ipv4(c, "net")).Name
+		h.does(c, "ip", "addr", "add", addr+"/24", "dev", dev)
+		_, _ = h.within(c, "arping", "-U", "-c", "1", "-w", "1", "-I", dev, addr) // nobody answers: that is an error to it
+		return func() { h.does(c, "ip", "addr", "del", addr+"/24", "dev", dev) }
+	}
+	for _, holder := range []string{"one", "two", "one"} {
+		give := take(holder, vip)
+		h.meets("client", holder, netip.MustParseAddr(vip))
+		give()
+	}
+	give := take("one", "172.30.0.201")
+	if got, err := h.get("client", "172.30.0.201:"+port); err == nil {
+		t.Errorf("%s answers at an address that the network does not allow", got)
+	}
+	give()
+	h.run("new", "net")
+	if got := h.ipv4("new", "net").String(); got == vip {
+		t.Errorf("new got the VIP %s for itself", got)
+	}
+}
+
+// TestKeepalived: Debian's keepalived in two containers; when the master's is
+// killed, the VIP answers from the other one within 5 s.
+func TestKeepalived(t *testing.T) {
+	h := newHost(t)
+	h.importKeepalived()
+	h.vipNetwork()
+	h.serve("client", "net")
+	for name, priority := range map[string]int{"main": 150, "spare": 100} {
+		h.keepalived(name, priority)
+	}
+	from := func(name string) func() string {
+		return func() string {
+			if got, err := h.get("client", vip+":"+port); got != name {
+				return fmt.Sprintf("the VIP is answered by %q (%v), want %s", got, err, name)
+			}
+			return ""
+		}
+	}
+	h.eventually(20*time.Second, from("main"))
+	for _, way := range []struct {
+		what  string
+		fall  func()
+		limit time.Duration
+	}{
+		{"killed", func() { h.docker("kill", "main") }, 5 * time.Second},
+		{"stopped", func() { h.docker("stop", "main") }, 5 * time.Second},
+	} {
+		began := time.Now()
+		way.fall()
+		h.eventually(way.limit, from("spare"))
+		t.Logf("%s: the VIP answers again after %s", way.what, time.Since(began).Round(10*time.Millisecond))
+		h.docker("start", "main")
+		h.docker("exec", "-d", "main", "/standin", "serve", port)
+		h.eventually(20*time.Second, from("main"))
+	}
+}
+
+// keepalived starts a container with it.
+func (h *host) keepalived(name string, priority int) {
+	h.t.Helper()
+	conf := filepath.Join(h.dir, name+".conf")
+	h.check(os.WriteFile(conf, fmt.Appendf(nil, `vrrp_instance V1 {
+ state BACKUP
+ interface eth0
+ version 3
+ virtual_router_id 51
+ priority %d
+ advert_int 0.5
+ virtual_ipaddress { %s/24 }
+}
+`, priority, vip), 0o644))
+	id := h.docker("create", "--name", name, "--hostname", name, "--network", "net", "--tmpfs", "/run",
+		"--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--cap-add", "NET_BROADCAST", keepalivedImage)
+	h.docker("cp", conf, id+":/etc/keepalived.conf")
+	h.docker("start", name)
+	h.docker("exec", "-d", name, "/standin", "serve", port)
+}
+
+// importKeepalived makes the image of the machine's keepalived and what it is
+// linked with.
+func (h *host) importKeepalived() {
+	h.t.Helper()
+	program, err := exec.LookPath("keepalived")
+	if err != nil {
+		if program = "/usr/sbin/keepalived"; !exists(program) {
+			h.t.Fatal("keepalived is missing: run `make deps`")
+		}
+	}
+	linked, err := exec.Command("ldd", program).Output()
+	h.check(err)
+	files := []string{program}
+	for _, m := range regexp.MustCompile(`(/\S+) \(0x`).FindAllStringSubmatch(string(linked), -1) {
+		files = append(files, m[1])
+	}
+	dir := h.t.TempDir()
+	id := h.docker("create", standin)
+	h.docker("cp", id+":/standin", filepath.Join(dir, "standin"))
+	h.docker("rm", id)
+	image := filepath.Join(dir, "keepalived.tar")
+	h.check(writeImage(image, files, filepath.Join(dir, "standin")))
+	h.check(h.ImportImage(h.ctx(), image, keepalivedImage,
+		fmt.Sprintf(`ENTRYPOINT [%q, "--dont-fork", "--log-console", "--vrrp", "--use-file=/etc/keepalived.conf"]`, program)))
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// writeImage writes a root file system with files where the machine has them,
+// and the stand-in.
+func writeImage(path string, files []string, standin string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := tar.NewWriter(f)
+	for _, dir := range []string{"etc", "run", "tmp", "var", "var/run"} {
+		err = errors.Join(err, w.WriteHeader(&tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: 0o755}))
+	}
+	slices.Sort(files)
+	for _, file := range append(slices.Compact(files), standin) {
+		name := strings.TrimPrefix(file, "/")
+		if file == standin {
+			name = "standin"
+		}
+		body, rerr := os.ReadFile(file)
+		if rerr != nil {
+			err = errors.Join(err, rerr)
+			continue
+		}
+		err = errors.Join(err, w.WriteHeader(&tar.Header{Name: name, Mode: int64(fs.FileMode(0o755)), Size: int64(len(body))}))
+		_, werr := w.Write(body)
+		err = errors.Join(err, werr)
+	}
+	return errors.Join(err, w.Close(), f.Close())
+}
