@@ -161,7 +161,7 @@ func (h *Host) SetResolvers(addrs ...string) error {
 	return h.WriteFile("/etc/resolv.conf", text.String())
 }
 
-// WriteFile writes a file inside the host, whole or not at all.
+// WriteFile writes a file inside the host, and the directories above it.
 func (h *Host) WriteFile(path, text string) error {
 	// Through the init's root, because /etc is an overlay that must not be changed from behind.
 	inside := fmt.Sprintf("/proc/%d/root%s", h.init.pid, path)

@@ -20,9 +20,6 @@ func (h *Host) processes(program string) []int {
 	return found
 }
 
-// Processes counts all processes of the host, those in containers and plugins included.
-func (h *Host) Processes() int { return len(pidsInCgroup(h.cgroupName())) }
-
 // pidsInCgroup lists the processes in the named cgroup and below it.
 func pidsInCgroup(name string) []int {
 	entries, err := filepath.Glob("/proc/[0-9]*/cgroup")
