@@ -39,6 +39,7 @@ func BenchmarkAgainstDnsmasq(b *testing.B) {
 }
 
 func againstDnsmasq(b *testing.B, count int, query func(int, Host) string) {
+	b.Helper()
 	names := manyNames(count)
 	dir := b.TempDir()
 	data := writeQueries(b, dir, names, query)
@@ -263,8 +264,7 @@ func writeFile(tb testing.TB, dir, name string, text []byte) string {
 func freePort(tb testing.TB) netip.AddrPort {
 	tb.Helper()
 	c, l := bothSockets(tb)
-	defer c.Close()
-	defer l.Close()
+	defer func() { _, _ = c.Close(), l.Close() }()
 	return netip.MustParseAddrPort(c.LocalAddr().String())
 }
 

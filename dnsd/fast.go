@@ -176,10 +176,10 @@ func (z *zone) writePlain(buf []byte, p *plain, v *verdict) int {
 		w.opt(p)
 	}
 	b := w.buf
-	flags := flagQR | flagAA | flagRA | p.flags&(flagRD|flagCD) | uint16(rcode) //nolint:gosec // 0 or 3
+	flags := flagQR | flagAA | flagRA | p.flags&(flagRD|flagCD) | uint16(rcode)
 	binary.BigEndian.PutUint16(b[2:], flags)
-	binary.BigEndian.PutUint16(b[6:], uint16(answers))     //nolint:gosec // bounded by the buffer
-	binary.BigEndian.PutUint16(b[8:], uint16(authorities)) //nolint:gosec // 0 or 1
+	binary.BigEndian.PutUint16(b[6:], uint16(answers))
+	binary.BigEndian.PutUint16(b[8:], uint16(authorities))
 	return len(b)
 }
 
@@ -220,7 +220,7 @@ func (w *writer) head(rtype uint16, rdlen int) {
 func (w *writer) tail(ttl uint32, rdlen int) {
 	w.buf = binary.BigEndian.AppendUint16(w.buf, dns.ClassINET)
 	w.buf = binary.BigEndian.AppendUint32(w.buf, ttl)
-	w.buf = binary.BigEndian.AppendUint16(w.buf, uint16(rdlen)) //nolint:gosec // at most two names
+	w.buf = binary.BigEndian.AppendUint16(w.buf, uint16(rdlen))
 }
 
 func (w *writer) addr(a netip.Addr) {
@@ -245,7 +245,7 @@ func (w *writer) soa(z *zone, p *plain, v *verdict) {
 	if v.owner == len(p.name) {
 		w.buf = append(w.buf, 0)
 	} else {
-		w.buf = binary.BigEndian.AppendUint16(w.buf, uint16(0xc000|(headerLen+v.owner))) //nolint:gosec // a name has at most 255 bytes
+		w.buf = binary.BigEndian.AppendUint16(w.buf, uint16(0xc000|(headerLen+v.owner)))
 	}
 	w.buf = binary.BigEndian.AppendUint16(w.buf, dns.TypeSOA)
 	w.tail(negativeTTL, z.soaLen())

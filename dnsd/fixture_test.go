@@ -3,7 +3,6 @@ package dnsd
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -102,64 +101,64 @@ var thePools = []netip.Prefix{
 }
 
 // discard is a log that nobody reads.
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // newServer makes a server of names that listens nowhere, with no resolvers
 // unless cfg has some.
-func newServer(t testing.TB, cfg Config, names Names) *Server {
-	t.Helper()
+func newServer(tb testing.TB, cfg Config, names Names) *Server {
+	tb.Helper()
 	if cfg.Forwarders == nil {
 		cfg.Forwarders = func() []netip.AddrPort { return nil }
 	}
 	s, err := New(cfg, func() Names { return names }, discard())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	s.SetServed(thePools)
 	return s
 }
 
 // serve makes a server that listens on a port of 127.0.0.1.
-func serve(t testing.TB, cfg Config, names Names) (*Server, netip.AddrPort) {
-	t.Helper()
-	s := newServer(t, cfg, names)
+func serve(tb testing.TB, cfg Config, names Names) (*Server, netip.AddrPort) {
+	tb.Helper()
+	s := newServer(tb, cfg, names)
 	if err := s.SetListeners([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s, s.Listeners()[0].Addr
 }
 
 // ask sends one query over network and returns the answer.
-func ask(t testing.TB, network string, server netip.AddrPort, m *dns.Msg) *dns.Msg {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+func ask(tb testing.TB, network string, server netip.AddrPort, m *dns.Msg) *dns.Msg {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 10*time.Second)
 	defer cancel()
 	c := dns.Client{Net: network, Timeout: 10 * time.Second, UDPSize: 4096}
 	answer, _, err := c.ExchangeContext(ctx, m, server.String())
 	if err != nil {
-		t.Fatalf("%s query %v: %v", network, m.Question, err)
+		tb.Fatalf("%s query %v: %v", network, m.Question, err)
 	}
 	return answer
 }
 
 // query1 is a query for one name and type: "db.dockstack A".
-func query1(t testing.TB, text string) *dns.Msg {
-	t.Helper()
+func query1(tb testing.TB, text string) *dns.Msg {
+	tb.Helper()
 	name, qtype, ok := strings.Cut(text, " ")
 	if !ok || dns.StringToType[qtype] == 0 {
-		t.Fatalf("%q is no \"name TYPE\"", text)
+		tb.Fatalf("%q is no \"name TYPE\"", text)
 	}
 	return new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.StringToType[qtype])
 }
 
 // say answers m as from client, without a socket, in the way that a test can
 // compare: "NOERROR aa: db. A 172.16.0.10".
-func say(t testing.TB, s *Server, client string, m *dns.Msg) string {
-	t.Helper()
+func say(tb testing.TB, s *Server, client string, m *dns.Msg) string {
+	tb.Helper()
 	packet, err := m.Pack()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	q := query{
 		client: netip.AddrPortFrom(netip.MustParseAddr(client), 4242),
@@ -175,10 +174,10 @@ func say(t testing.TB, s *Server, client string, m *dns.Msg) string {
 	}
 	var answer dns.Msg
 	if err := answer.Unpack(buf[:n]); err != nil {
-		t.Fatalf("answer to %v: %v", m.Question, err)
+		tb.Fatalf("answer to %v: %v", m.Question, err)
 	}
 	if answer.Id != m.Id {
-		t.Errorf("answer has ID %d, want %d", answer.Id, m.Id)
+		tb.Errorf("answer has ID %d, want %d", answer.Id, m.Id)
 	}
 	return brief(&answer)
 }

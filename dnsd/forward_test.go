@@ -197,7 +197,7 @@ func TestCloseDoesNotWaitForResolvers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() })
 	packet, err := query1(t, "www.example.com A").Pack()
 	if err != nil {
 		t.Fatal(err)

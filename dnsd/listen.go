@@ -215,7 +215,7 @@ func freebind(network, _ string, c syscall.RawConn) error {
 		if strings.HasSuffix(network, "6") {
 			level, option = unix.IPPROTO_IPV6, unix.IPV6_FREEBIND
 		}
-		failed = unix.SetsockoptInt(int(fd), level, option, 1) //nolint:gosec // a descriptor
+		failed = unix.SetsockoptInt(int(fd), level, option, 1)
 	})
 	return errors.Join(err, failed)
 }

@@ -86,7 +86,7 @@ func (b *batch) recvReady(fd uintptr) bool {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0) //nolint:gosec // the kernel's interface
 		switch errno {
 		case 0:
-			b.received, b.err = int(n), nil //nolint:gosec // at most batchSize
+			b.received, b.err = int(n), nil
 			return true
 		case unix.EINTR:
 		case unix.EAGAIN:
@@ -109,7 +109,7 @@ func (b *batch) packet(i int) ([]byte, bool) {
 // client is where the i-th datagram came from.
 func (b *batch) client(i int) netip.AddrPort {
 	sa := &b.addrs[i]
-	port := uint16(sa.Port>>8 | sa.Port<<8)
+	port := sa.Port>>8 | sa.Port<<8
 	if hostLittleEndian {
 		return netip.AddrPortFrom(sockaddr(sa), port)
 	}
@@ -121,7 +121,7 @@ var hostLittleEndian = *(*byte)(unsafe.Pointer(&[]uint16{1}[0])) == 1 //nolint:g
 
 func sockaddr(sa *unix.RawSockaddrInet6) netip.Addr {
 	if sa.Family == unix.AF_INET {
-		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa)) //nolint:gosec // the kernel filled it by its family
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
 		return netip.AddrFrom4(v4.Addr)
 	}
 	addr := netip.AddrFrom16(sa.Addr)
@@ -156,7 +156,7 @@ func (b *batch) sendReady(fd uintptr) bool {
 		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[sent])), uintptr(b.filled-sent), unix.MSG_DONTWAIT, 0, 0) //nolint:gosec // the kernel's interface
 		switch {
 		case errno == 0:
-			sent += int(n) //nolint:gosec // at most batchSize
+			sent += int(n)
 		case errors.Is(errno, unix.EINTR):
 		default:
 			sent++

@@ -72,7 +72,7 @@ func askFrom(t *testing.T, network, client, server string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	packet, err := query1(t, "db A").Pack()
 	if err != nil {

@@ -162,7 +162,7 @@ func parseReverse(name string) reverseName {
 		rest = strings.TrimSuffix(name, arpa6)
 		limit = 32
 	}
-	r.tail = uint8(len(rest) + 1) //nolint:gosec // a name has at most 255 bytes
+	r.tail = uint8(len(rest) + 1)
 	for rest != "" {
 		start := strings.LastIndexByte(rest, '.') + 1
 		value, ok := reverseDigit(rest[start:], v4)
@@ -175,7 +175,7 @@ func parseReverse(name string) reverseName {
 		} else {
 			bytes[r.digits/2] |= value << (4 * (1 - r.digits%2))
 		}
-		r.starts[r.digits] = uint8(start) //nolint:gosec // a name has at most 255 bytes
+		r.starts[r.digits] = uint8(start)
 		r.digits++
 		rest = rest[:max(start-1, 0)]
 	}
@@ -194,7 +194,7 @@ func reverseDigit(label string, v4 bool) (byte, bool) {
 			return 0, false
 		}
 		i := strings.IndexByte("0123456789abcdef", label[0])
-		return byte(max(i, 0)), i >= 0 //nolint:gosec // i is below 16
+		return byte(max(i, 0)), i >= 0
 	}
 	if label == "" || len(label) > 3 || label[0] == '0' && len(label) > 1 {
 		return 0, false
@@ -206,5 +206,5 @@ func reverseDigit(label string, v4 bool) (byte, bool) {
 		}
 		value = value*10 + int(label[i]-'0')
 	}
-	return byte(value), value <= 255 //nolint:gosec // told by the second result
+	return byte(value), value <= 255
 }

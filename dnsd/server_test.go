@@ -121,7 +121,7 @@ func TestBrokenPacketsOverUDP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	for name, tt := range map[string]struct{ packet, want string }{
 		"header and rubbish": {"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\xff\xff\xff", "\x12\x34\x81\x01\x00\x00\x00\x00\x00\x00\x00\x00"},
 		"pointer to itself":  {"\x12\x35\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01", "\x12\x35\x81\x01\x00\x00\x00\x00\x00\x00\x00\x00"},
@@ -161,7 +161,7 @@ func TestSeveralQueriesOnOneConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	var out []byte
 	for id := range uint16(50) {
 		m := query1(t, "db A")
@@ -240,7 +240,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {

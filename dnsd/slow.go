@@ -57,7 +57,7 @@ func (s *Server) generic(buf, msg []byte, q *query) (int, *forward) {
 // headerOnly is the answer to a packet of which only the header can be read.
 func headerOnly(buf, msg []byte, rcode int) int {
 	b := append(buf[:0], msg[:2]...)
-	flags := binary.BigEndian.Uint16(msg[2:])&(opcodeMask|flagRD) | flagQR | uint16(rcode) //nolint:gosec // a 4-bit code
+	flags := binary.BigEndian.Uint16(msg[2:])&(opcodeMask|flagRD) | flagQR | uint16(rcode)
 	b = binary.BigEndian.AppendUint16(b, flags)
 	return len(append(b, 0, 0, 0, 0, 0, 0, 0, 0))
 }

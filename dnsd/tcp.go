@@ -114,7 +114,7 @@ func (t *stream) write(answer []byte) error {
 	if err := t.conn.SetWriteDeadline(time.Now().Add(tcpWrite)); err != nil {
 		return err
 	}
-	size := binary.BigEndian.AppendUint16(nil, uint16(len(answer))) //nolint:gosec // a DNS message
+	size := binary.BigEndian.AppendUint16(nil, uint16(len(answer)))
 	_, err := (&net.Buffers{size, answer}).WriteTo(t.conn)
 	return err
 }

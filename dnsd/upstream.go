@@ -112,7 +112,7 @@ func (u *forwarder) ask(ctx context.Context, server netip.AddrPort, m *dns.Msg) 
 	if err != nil {
 		// A resolver without TCP: what came is better than nothing, and says
 		// itself that it is not all.
-		return answer, nil //nolint:nilerr // explained above
+		return answer, nil
 	}
 	return full, nil
 }
@@ -148,7 +148,7 @@ func askOver(ctx context.Context, network string, server netip.AddrPort, packet 
 }
 
 func askTCP(conn net.Conn, packet []byte) (*dns.Msg, error) {
-	framed := binary.BigEndian.AppendUint16(nil, uint16(len(packet))) //nolint:gosec // it fitted a datagram
+	framed := binary.BigEndian.AppendUint16(nil, uint16(len(packet)))
 	if _, err := conn.Write(append(framed, packet...)); err != nil {
 		return nil, fmt.Errorf("send: %w", err)
 	}

@@ -26,8 +26,8 @@ func (u *upstream) asked() []string {
 }
 
 // startUpstream answers each query with what script returns; nil is silence.
-func startUpstream(t testing.TB, script func(network string, q *dns.Msg) *dns.Msg) *upstream {
-	t.Helper()
+func startUpstream(tb testing.TB, script func(network string, q *dns.Msg) *dns.Msg) *upstream {
+	tb.Helper()
 	pc, l := bothSockets(t)
 	u := &upstream{addr: netip.MustParseAddrPort(pc.LocalAddr().String())}
 	serve := func(network string, s *dns.Server) {
@@ -57,7 +57,7 @@ func startUpstream(t testing.TB, script func(network string, q *dns.Msg) *dns.Ms
 			_ = s.ActivateAndServe()
 		}()
 		<-started
-		t.Cleanup(func() {
+		tb.Cleanup(func() {
 			_ = s.Shutdown()
 			<-ended
 		})

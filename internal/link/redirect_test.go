@@ -21,7 +21,7 @@ func TestRedirect(t *testing.T) {
 		for _, a := range addrs {
 			echoBehind(t, a)
 		}
-		any4, err := net.ListenPacket("udp4", "0.0.0.0:53") //nolint:noctx // a test
+		any4, err := net.ListenPacket("udp4", "0.0.0.0:53")
 		if err != nil {
 			t.Errorf("port 53 can't be published: %v", err)
 		} else {
@@ -41,12 +41,12 @@ func TestRedirect(t *testing.T) {
 func echoBehind(t *testing.T, a netip.Addr) {
 	t.Helper()
 	behind := netip.AddrPortFrom(a, 15053).String()
-	udp, err := net.ListenPacket("udp", behind) //nolint:noctx // a test
+	udp, err := net.ListenPacket("udp", behind)
 	must(t, err)
-	defer udp.Close()
-	tcp, err := net.Listen("tcp", behind) //nolint:noctx // a test
+	t.Cleanup(func() { _ = udp.Close() })
+	tcp, err := net.Listen("tcp", behind)
 	must(t, err)
-	defer tcp.Close()
+	t.Cleanup(func() { _ = tcp.Close() })
 	go func() {
 		buf := make([]byte, 64)
 		if n, from, err := udp.ReadFrom(buf); err == nil {
@@ -75,7 +75,7 @@ func exchange(network string, to netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
 		return err
 	}
