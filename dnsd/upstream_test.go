@@ -28,7 +28,7 @@ func (u *upstream) asked() []string {
 // startUpstream answers each query with what script returns; nil is silence.
 func startUpstream(tb testing.TB, script func(network string, q *dns.Msg) *dns.Msg) *upstream {
 	tb.Helper()
-	pc, l := bothSockets(t)
+	pc, l := bothSockets(tb)
 	u := &upstream{addr: netip.MustParseAddrPort(pc.LocalAddr().String())}
 	serve := func(network string, s *dns.Server) {
 		started := make(chan struct{})
