@@ -121,7 +121,7 @@ var hostLittleEndian = *(*byte)(unsafe.Pointer(&[]uint16{1}[0])) == 1 //nolint:g
 
 func sockaddr(sa *unix.RawSockaddrInet6) netip.Addr {
 	if sa.Family == unix.AF_INET {
-		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa)) //nolint:gosec // the family says which it is
 		return netip.AddrFrom4(v4.Addr)
 	}
 	addr := netip.AddrFrom16(sa.Addr)
