@@ -76,6 +76,7 @@ func (o *own) run(ctx context.Context) error {
 // keep runs a daemon again and again.
 func (o *own) keep(ctx context.Context, name string, run func(context.Context) error) {
 	var backoff time.Duration
+	said := "" // each cause is said once in a row
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := run(ctx)
@@ -83,14 +84,14 @@ func (o *own) keep(ctx context.Context, name string, run func(context.Context) e
 			return
 		}
 		o.mu.Lock()
-		known := o.err != nil && err != nil && o.err.Error() == err.Error()
 		o.err = err
 		o.mu.Unlock()
-		if !known {
+		if cause := fmt.Sprint(err); cause != said {
+			said = cause
 			o.log.WarnContext(ctx, "a daemon of our Open vSwitch ended and is started again", "name", name, "error", err)
 		}
 		if time.Since(began) > healthyAfter {
-			backoff = 0
+			backoff, said = 0, ""
 			continue
 		}
 		backoff = min(max(2*backoff, restartMin), restartMax)
