@@ -21,6 +21,10 @@ type Disk struct {
 	now, safe []byte
 	// unsafe are the sectors written since the last flush, in order.
 	unsafe []int64
+	// left is how many writes there are until the power goes, 0 for never;
+	// dark is closed at that moment.
+	left int
+	dark chan struct{}
 	// flushes counts what the guest asked for.
 	flushes int
 	// Lies makes it report a flush that it didn't do, as bad disks do.
@@ -30,6 +34,16 @@ type Disk struct {
 // NewDisk returns a disk with that content, whose length is whole sectors.
 func NewDisk(content []byte) *Disk {
 	return &Disk{now: content, safe: append([]byte(nil), content...)}
+}
+
+// Darken makes the power go in the middle of the n-th write from now: it is
+// the last one that the disk sees, and from then on it answers nothing. The
+// channel is closed at that moment.
+func (d *Disk) Darken(n int) <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left, d.dark = n, make(chan struct{})
+	return d.dark
 }
 
 // Cut is what a power cut does: of the sectors written since the last flush,
@@ -55,6 +69,7 @@ func (d *Disk) Cut(rnd *rand.Rand) (kept, lost int) {
 	}
 	copy(d.now, d.safe)
 	d.unsafe = d.unsafe[:0]
+	d.left, d.dark = 0, nil
 	return kept, lost
 }
 
@@ -152,6 +167,10 @@ func (d *Disk) client(c io.ReadWriter) error {
 			return fmt.Errorf("nbd: request of %d bytes", r.length)
 		}
 		data, code, err := d.serve(c, r)
+		if errors.Is(err, errDark) {
+			_, err = io.Copy(io.Discard, c) // until the machine is gone
+			return err
+		}
 		if err != nil {
 			return err
 		}
@@ -163,6 +182,9 @@ func (d *Disk) client(c io.ReadWriter) error {
 		}
 	}
 }
+
+// errDark says that the power is gone.
+var errDark = errors.New("nbd: no power")
 
 type request struct {
 	flags, kind uint16
@@ -189,12 +211,20 @@ func (d *Disk) serve(c io.Reader, r request) (data []byte, code uint32, err erro
 		return append([]byte(nil), d.now[r.offset:end]...), 0, nil
 	case nbdWrite:
 		copy(d.now[r.offset:], in)
-		if r.flags&nbdFUA != 0 && !d.Lies {
+		last := d.left == 1
+		if d.left > 0 {
+			d.left--
+		}
+		if r.flags&nbdFUA != 0 && !d.Lies && !last {
 			copy(d.safe[r.offset:], in)
 			return nil, 0, nil
 		}
 		for at := r.offset; at < end; at += sector {
 			d.unsafe = append(d.unsafe, int64(at/sector))
+		}
+		if last {
+			close(d.dark)
+			return nil, 0, errDark
 		}
 		return nil, 0, nil
 	case nbdFlush:

@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // initiator is the least that a client of the protocol must do.
@@ -132,5 +133,35 @@ func TestDiskRefuses(t *testing.T) {
 		if code := c.do(tc.kind, 0, tc.at, tc.length, nil); code != nbdEINVAL {
 			t.Errorf("%s: answered %d", name, code)
 		}
+	}
+}
+
+func TestDiskInTheDark(t *testing.T) {
+	d := NewDisk(make([]byte, 8*sector))
+	c := dial(t, d)
+	c.write(nbdFUA, 0, 1)
+	dark := d.Darken(2)
+	c.write(nbdFUA, sector, 2)
+	b := binary.BigEndian.AppendUint32(nil, nbdRequest)
+	b = append(b, 0, nbdFUA, 0, nbdWrite)
+	b = binary.BigEndian.AppendUint64(b, 7)
+	b = binary.BigEndian.AppendUint64(b, 2*sector)
+	b = binary.BigEndian.AppendUint32(b, sector)
+	_, err := c.Write(append(b, bytes.Repeat([]byte{3}, sector)...))
+	must(t, err)
+	select {
+	case <-dark:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the power doesn't go")
+	}
+	must(t, c.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+	if n, err := c.Read(make([]byte, 16)); err == nil {
+		t.Errorf("the disk answered %d bytes in the dark", n)
+	}
+	if kept, lost := d.Cut(rand.New(rand.NewPCG(1, 2))); kept+lost != 1 {
+		t.Errorf("%d sectors were in the air, want the last one", kept+lost)
+	}
+	if d.now[0] != 1 || d.now[sector] != 2 {
+		t.Error("what was safe is gone")
 	}
 }

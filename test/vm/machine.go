@@ -141,14 +141,15 @@ func (m *Machine) run(ctx context.Context, cmd *exec.Cmd, lines chan<- string, s
 	m.err = cmd.Wait()
 }
 
-// Kill ends the machine as a power cut does, and returns when it is gone. The
-// lines that it said until then are thrown away.
-func (m *Machine) Kill() {
+// Kill ends the machine as a power cut does, and returns when it is gone, with
+// what it had said that nobody had read.
+func (m *Machine) Kill() (said []string) {
 	_ = m.proc.Kill()
-	for range m.Lines {
-		continue
+	for line := range m.Lines {
+		said = append(said, line)
 	}
 	<-m.done
+	return said
 }
 
 // Wait returns when the machine has ended, with what qemu itself complained of.

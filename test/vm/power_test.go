@@ -38,11 +38,12 @@ func TestPowerCut(t *testing.T) {
 	program := leasesImage(t, b)
 	promised := map[string]string{}
 	for n := range cuts {
-		// At least some leases are said; then at any moment.
-		after := 1 + rnd.IntN(300)
+		// At least some leases are said; then while some sector is written. A
+		// commit writes about eight.
+		after, writes := 1+rnd.IntN(200), 1+rnd.IntN(40)
 		boot := b.boot(program, b.job(t, leasesJob("20s")))
 		boot.Disk = socket
-		got := runUntil(t, boot, after, time.Duration(rnd.IntN(50))*time.Millisecond)
+		got := runUntil(t, boot, disk, after, writes)
 		kept, lost := disk.Cut(rnd)
 		t.Logf("cut %d: %d leases found, %d more reported; of the sectors not flushed %d kept, %d lost", n+1, len(got.have), len(got.leased), kept, lost)
 		compare(t, fmt.Sprintf("after cut %d", n), promised, got)
@@ -102,7 +103,7 @@ func TestLyingDisk(t *testing.T) {
 	program := leasesImage(t, b)
 	boot := b.boot(program, b.job(t, leasesJob("20s")))
 	boot.Disk = socket
-	got := runUntil(t, boot, 100, 0)
+	got := runUntil(t, boot, disk, 100, 1)
 	// The worst disk: nothing of it was written.
 	disk.unsafe = nil
 	copy(disk.now, disk.safe)
@@ -155,15 +156,16 @@ func newExt4(t *testing.T) (*Disk, string) {
 	return disk, socket
 }
 
-// runUntil boots, waits for some leases and a moment more, and cuts the power.
-func runUntil(t *testing.T, boot Boot, leases int, more time.Duration) *books {
+// runUntil boots, waits for some leases and then for some writes more, and cuts
+// the power.
+func runUntil(t *testing.T, boot Boot, disk *Disk, leases, writes int) *books {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), 60*time.Second)
 	defer stop()
 	m, err := Start(ctx, boot)
 	must(t, err)
 	got := newBooks()
-	var cut <-chan time.Time
+	var dark <-chan struct{}
 	for {
 		select {
 		case line, ok := <-m.Lines:
@@ -175,11 +177,13 @@ func runUntil(t *testing.T, boot Boot, leases int, more time.Duration) *books {
 			if strings.HasPrefix(line, MarkDone) || strings.HasPrefix(line, "leases:") {
 				t.Fatalf("the guest: %s", line)
 			}
-			if len(got.leased) >= leases && cut == nil {
-				cut = time.After(more)
+			if len(got.leased) >= leases && dark == nil {
+				dark = disk.Darken(writes)
 			}
-		case <-cut:
-			m.Kill()
+		case <-dark:
+			for _, line := range m.Kill() {
+				got.note(line)
+			}
 			return got
 		}
 	}
