@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -122,7 +123,7 @@ func (p *parts) openState(ctx context.Context) (*plugin.State, error) {
 		HostRoutes: p.hostRoutes, Alive: p.fabric.Alive, Label: dnsd.Label, Log: p.log,
 	})
 	if err != nil {
-		return nil, errors.Join(err, kvs.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", p.cfg.host(stateFile), err), kvs.Close())
 	}
 	return &plugin.State{Store: kvs, Leases: leases}, nil
 }

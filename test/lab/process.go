@@ -1,11 +1,14 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // processes lists the pids, as this process sees them, of the host's processes whose program file has that name.
@@ -18,6 +21,21 @@ func (h *Host) processes(program string) []int {
 		}
 	}
 	return found
+}
+
+// Kill9 kills every process of the host whose program file has that name, those in containers and plugins included, and
+// waits until they have ended.
+func (h *Host) Kill9(ctx context.Context, program string) error {
+	pids := h.processes(program)
+	if len(pids) == 0 {
+		return fmt.Errorf("no %s runs on %s", program, h.Name)
+	}
+	for _, pid := range pids {
+		if err := signalAndWait(ctx, pid, unix.SIGKILL); err != nil {
+			return fmt.Errorf("kill %s on %s: %w", program, h.Name, err)
+		}
+	}
+	return nil
 }
 
 // pidsInCgroup lists the processes in the named cgroup and below it.
