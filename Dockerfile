@@ -16,7 +16,7 @@ RUN apt-get -qq update \
  && { dpkg --compare-versions "$version" ge "$OVS_MINIMUM" \
       || { echo "Open vSwitch $version of ${DEBIAN:-this Debian} is older than $OVS_MINIMUM" >&2; exit 1; }; }
 # Programs, the libraries that the loader finds for them, the schema, and the packages' licences.
-RUN mkdir -p /rootfs/proc /rootfs/sys /rootfs/dev /rootfs/etc /rootfs/run /rootfs/var /rootfs/host/run /rootfs/host/etc /rootfs/host/var/lib /rootfs/host/proc/sys/net \
+RUN mkdir -p /rootfs/proc /rootfs/sys /rootfs/dev /rootfs/etc /rootfs/run /rootfs/var /rootfs/host/run /rootfs/host/etc /rootfs/host/var/lib \
  && mkdir -m 1777 /rootfs/tmp \
  && ln -s ../run /rootfs/var/run \
  && for tool in ovs-vswitchd ovsdb-server ovsdb-tool ovs-vsctl ovs-ofctl ovs-appctl ovs-dpctl; do \

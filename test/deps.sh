@@ -7,7 +7,7 @@ packages='
 	containerd debootstrap docker-registry
 	iptables nftables iproute2 ethtool iputils-ping iputils-arping kmod util-linux procps
 	dnsmasq-base dnsperf iperf3 keepalived redis-tools tini
-	busybox-static cpio qemu-system-x86 shellcheck tmux xz-utils
+	busybox-static e2fsprogs qemu-system-x86 shellcheck tmux xz-utils
 '
 
 missing=
