@@ -36,7 +36,6 @@ for n in "null 1 3" "zero 1 5" "random 1 8" "urandom 1 9"; do mknod -m 666 "dev/
 mount -t tmpfs tmpfs host/run
 mount --bind "$DIR/varlib" host/var/lib
 mount --bind "$DIR/etc" host/etc
-mount --bind proc/sys/net host/proc/sys/net
 ip link set lo up
 echo ready
 read -r go
