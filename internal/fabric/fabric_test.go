@@ -258,6 +258,51 @@ func TestRecallAndSweep(t *testing.T) {
 	})
 }
 
+// A container that restarted just before the daemon ended left two endpoints
+// with one address: the flows must lead to the one that is in use.
+func TestRecallOfASuccessor(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		// inContainer are the endpoints that a container has.
+		inContainer []string
+		want        string
+	}{
+		{"the old link waits for its removal", []string{"ep2"}, "ep2"},
+		{"the new one is not in its container yet", nil, "ep2"},
+		{"the new one was a start that failed", []string{"ep1"}, "ep1"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				n := r.network(7)
+				r.attach(endpointOf(n, 1))
+				if err := r.fab.Detach(r.Context(), "ep1"); err != nil {
+					t.Fatal(err)
+				}
+				successor := endpointOf(n, 1)
+				successor.ID = "ep2"
+				r.attach(successor)
+				for _, id := range c.inContainer {
+					name := r.fab.cfg.portName(id)
+					l := r.links.links[name]
+					l.PeerElsewhere = true
+					r.links.links[name] = l
+				}
+				r.stop() // before the first one's link is removed
+				if len(r.links.links) != 2 {
+					t.Fatalf("links %v, want both", r.links.links)
+				}
+				r.restart()
+				r.network(7)
+				time.Sleep(15 * time.Second)
+				r.shows("net7 flows=8 endpoint=" + c.want)
+				if len(r.links.links) != 1 || !r.links.has(r.fab.cfg.portName(c.want)) {
+					t.Errorf("links %v, want that of %s", r.links.links, c.want)
+				}
+			})
+		})
+	}
+}
+
 func TestNothingIsTouchedWithoutAStore(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		n := Network{ID: "net7", VNI: 7, MTU: 1500, Gateways: []netip.Prefix{netip.MustParsePrefix("10.0.0.254/24")}}

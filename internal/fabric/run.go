@@ -1,9 +1,12 @@
 package fabric
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -127,7 +130,26 @@ func (f *Fabric) recall(ctx context.Context) error {
 	}
 }
 
+// recallLocked makes endpoints of links. Of two with one address in a network
+// only one is real: a container's new endpoint comes before the old one's link
+// goes (DeleteDelay), and whoever ended in between left both. That is the one
+// in a container, else the later one; the other's link is then a stray.
 func (f *Fabric) recallLocked(ctx context.Context, links []Link) {
+	links = slices.Clone(links)
+	slices.SortFunc(links, func(a, b Link) int {
+		if a.PeerElsewhere != b.PeerElsewhere {
+			if a.PeerElsewhere {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.Index, a.Index)
+	})
+	type place struct {
+		network string
+		addr    netip.Addr
+	}
+	taken := map[place]bool{}
 	for _, l := range links {
 		ep, vni, ours, err := parseAlias(l.Alias)
 		if !ours {
@@ -136,6 +158,13 @@ func (f *Fabric) recallLocked(ctx context.Context, links []Link) {
 		if err != nil || f.cfg.portName(ep.ID) != l.Name {
 			f.log.WarnContext(ctx, "a link of ours can't be read and will be removed", "name", l.Name, "error", err)
 			continue
+		}
+		if slices.ContainsFunc(ep.Addrs, func(a netip.Addr) bool { return taken[place{ep.Network, a}] }) {
+			f.log.InfoContext(ctx, "an endpoint from before has a successor", "endpoint", ep.ID, "network", ep.Network)
+			continue
+		}
+		for _, a := range ep.Addrs {
+			taken[place{ep.Network, a}] = true
 		}
 		f.want.endpoints[ep.ID] = &endpoint{Endpoint: ep, vni: vni, port: l.Name, linked: true}
 	}
