@@ -67,7 +67,10 @@ func (p *parts) apply(ctx context.Context, pic engine.Picture) {
 	}
 	var errs []error
 	for id, name := range pic.Networks {
-		errs = append(errs, st.Leases.SetNetworkName(ctx, id, name))
+		// The engine has other drivers' networks too.
+		if err := st.Leases.SetNetworkName(ctx, id, name); !errors.Is(err, ipam.ErrUnknownNetwork) {
+			errs = append(errs, err)
+		}
 	}
 	containers := make(map[string]string, len(pic.Endpoints))
 	for _, e := range pic.Endpoints {
