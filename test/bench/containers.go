@@ -13,7 +13,7 @@ import (
 // pairs is how many containers of each network are measured, warm is how many
 // pairs come before that and don't count.
 const (
-	pairs = 20
+	pairs = 40
 	warm  = 3
 )
 

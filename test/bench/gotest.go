@@ -22,8 +22,17 @@ type goBench struct {
 	pkg    string
 	name   string // regular expression, as -bench takes it
 	rounds int    // of one repetition: go test's -benchtime
-	repeat int    // go test's -count
+	repeat int    // how often all of that is done
+	how    repetition
 }
+
+// repetition says how a benchmark is repeated.
+type repetition string
+
+const (
+	inOneProcess repetition = ""     // go test's -count
+	eachAlone    repetition = "each" // where namespaces and their links go only with the process
+)
 
 // goLimit bounds one benchmark, compiling included.
 const goLimit = 5 * time.Minute
@@ -33,10 +42,29 @@ type metrics map[string][]float64
 
 // run runs the benchmark and returns what it reported.
 func (g goBench) run(ctx context.Context, b *bench) (metrics, error) {
+	repeat := b.rounds(g.repeat)
+	if g.how == inOneProcess {
+		return g.goTest(ctx, b, repeat)
+	}
+	all := metrics{}
+	for range repeat {
+		m, err := g.goTest(ctx, b, 1)
+		if err != nil {
+			return nil, err
+		}
+		for unit, values := range m {
+			all[unit] = append(all[unit], values...)
+		}
+	}
+	return all, nil
+}
+
+// goTest runs go test once.
+func (g goBench) goTest(ctx context.Context, b *bench, count int) (metrics, error) {
 	ctx, cancel := context.WithTimeout(ctx, goLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", g.name, "-benchtime", strconv.Itoa(b.rounds(g.rounds))+"x",
-		"-count", strconv.Itoa(b.rounds(g.repeat)), "-timeout", goLimit.String(), g.pkg)
+		"-count", strconv.Itoa(count), "-timeout", goLimit.String(), g.pkg)
 	cmd.Dir = b.root
 	// An interrupt must reach the test binary too: killing go test alone would leave it running.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

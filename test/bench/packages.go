@@ -55,7 +55,7 @@ func dns(ctx context.Context, b *bench) ([]row, error) {
 }
 
 func tcp(ctx context.Context, b *bench) ([]row, error) {
-	f, err := figures(ctx, b, goBench{pkg: "./test/datapath", name: "^BenchmarkTCP$", rounds: 5, repeat: 5},
+	f, err := figures(ctx, b, goBench{pkg: "./test/datapath", name: "^BenchmarkTCP$", rounds: 5, repeat: 5, how: eachAlone},
 		"dockstack-Gbit/s", "hand-Gbit/s", "bridge-Gbit/s", "of-hand", "of-bridge")
 	if err != nil {
 		return nil, err
