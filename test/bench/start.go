@@ -23,8 +23,9 @@ const (
 // leases, and reads its memory. It does so twice: with all leases parked, as
 // after a stop, and all live, as after a power cut, when each is unsure.
 func starts(ctx context.Context, b *bench) (rows []row, err error) {
-	dir, err := os.MkdirTemp(filepath.Join(b.root, "build"), "bench-")
-	if err != nil {
+	// On the disk that would be used, and always the same: a killed run's is removed by the next.
+	dir := filepath.Join(b.root, "build", "bench")
+	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
