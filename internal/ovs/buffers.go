@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"os"
@@ -71,6 +72,9 @@ func (s *session) grow(pid int) error {
 // growOne sets one socket's buffer, if it is a packet socket.
 func growOne(pidfd, fd int) error {
 	sock, err := unix.PidfdGetfd(pidfd, fd, 0)
+	if errors.Is(err, unix.EBADF) {
+		return nil // closed since it was listed
+	}
 	if err != nil {
 		return fmt.Errorf("take a socket of ovs-vswitchd: %w", err)
 	}

@@ -56,7 +56,7 @@ func Root(tb testing.TB) string {
 	}
 	if _, file, _, ok := runtime.Caller(0); ok {
 		root := filepath.Join(filepath.Dir(file), "../../../build/plugin/rootfs")
-		if _, err := os.Stat(filepath.Join(root, "usr/sbin/ovsdb-server")); err == nil {
+		if _, err := os.Stat(filepath.Join(root, "usr/bin/ovs-vsctl")); err == nil {
 			return root
 		}
 	}
