@@ -1,8 +1,8 @@
 package ovs
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
