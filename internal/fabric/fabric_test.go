@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -258,6 +259,26 @@ func TestRecallAndSweep(t *testing.T) {
 	})
 }
 
+// What was detached just before the daemon ended is not recalled.
+func TestEndLeavesNoLinkOver(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		n := r.network(7)
+		r.attach(endpointOf(n, 1))
+		r.attach(endpointOf(n, 2))
+		if err := r.fab.Detach(r.Context(), "ep1"); err != nil {
+			t.Fatal(err)
+		}
+		r.stop()
+		if r.links.has(r.fab.cfg.portName("ep1")) || !r.links.has(r.fab.cfg.portName("ep2")) {
+			t.Errorf("links %v, want that of ep2", r.links.links)
+		}
+		r.restart()
+		r.network(7)
+		time.Sleep(15 * time.Second)
+		r.shows("net7 flows=8 endpoint=ep2")
+	})
+}
+
 // A container that restarted just before the daemon ended left two endpoints
 // with one address: the flows must lead to the one that is in use.
 func TestRecallOfASuccessor(t *testing.T) {
@@ -287,10 +308,13 @@ func TestRecallOfASuccessor(t *testing.T) {
 					l.PeerElsewhere = true
 					r.links.links[name] = l
 				}
-				r.stop() // before the first one's link is removed
-				if len(r.links.links) != 2 {
-					t.Fatalf("links %v, want both", r.links.links)
+				// A crash, before the first one's link is removed.
+				left := maps.Clone(r.links.links)
+				if len(left) != 2 {
+					t.Fatalf("links %v, want both", left)
 				}
+				r.stop()
+				r.links.links = left
 				r.restart()
 				r.network(7)
 				time.Sleep(15 * time.Second)

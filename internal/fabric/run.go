@@ -49,8 +49,36 @@ func (f *Fabric) Run(ctx context.Context) error {
 			wait = backoff
 		}
 		if !f.pause(ctx, pause{switched: switched, audit: audit.C, wait: wait}) {
+			f.farewell(ctx)
 			return nil
 		}
+	}
+}
+
+// farewellLimit is how long the end may take: the engine gives a plugin 10 s.
+const farewellLimit = 5 * time.Second
+
+// farewell removes the links of endpoints that are over, but whose removal was
+// still gathering: the next process would take them for endpoints.
+func (f *Fabric) farewell(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellLimit)
+	defer cancel()
+	links, err := f.links.List(ctx, f.cfg.Prefix)
+	if err != nil {
+		f.log.WarnContext(ctx, "can't read the host's links", "error", err)
+		return
+	}
+	var over []string
+	f.mu.Lock()
+	for _, l := range links {
+		ep, _, ours, err := parseAlias(l.Alias)
+		if ours && err == nil && f.want.endpoints[ep.ID] == nil {
+			over = append(over, l.Name)
+		}
+	}
+	f.mu.Unlock()
+	if err := f.links.DeleteVeth(ctx, over...); err != nil {
+		f.log.WarnContext(ctx, "links of removed ports stay", "error", err)
 	}
 }
 
