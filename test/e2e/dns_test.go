@@ -280,7 +280,7 @@ func TestBadSetting(t *testing.T) {
 func (h *host) set(settings ...string) {
 	h.t.Helper()
 	defaults := map[string]string{}
-	for _, line := range strings.Split(h.docker("plugin", "inspect", "-f", "{{range .Settings.Env}}{{println .}}{{end}}", pluginName), "\n") {
+	for line := range strings.SplitSeq(h.docker("plugin", "inspect", "-f", "{{range .Settings.Env}}{{println .}}{{end}}", pluginName), "\n") {
 		if name, _, ok := strings.Cut(line, "="); ok {
 			defaults[name] = line
 		}

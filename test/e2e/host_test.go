@@ -62,7 +62,7 @@ func prepare(ctx context.Context, l *lab.Lab) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	bin := filepath.Join(dir, "standin")
 	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", bin, "../images/standin")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -117,7 +117,10 @@ func newHost(t *testing.T) *host {
 }
 
 // in is the same host seen by a subtest.
-func (h *host) in(t *testing.T) *host { return &host{Host: h.Host, t: t, dir: h.dir} }
+func (h *host) in(t *testing.T) *host {
+	t.Helper()
+	return &host{Host: h.Host, t: t, dir: h.dir}
+}
 
 func (h *host) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
@@ -238,7 +241,7 @@ func (h *host) byMode(members bool) []string {
 	h.t.Helper()
 	var out []string
 	ids := strings.Fields(h.docker("ps", "-aq"))
-	for _, line := range strings.Split(h.docker(append([]string{"inspect", "-f", "{{.Name}} {{.HostConfig.NetworkMode}}"}, ids...)...), "\n") {
+	for line := range strings.SplitSeq(h.docker(append([]string{"inspect", "-f", "{{.Name}} {{.HostConfig.NetworkMode}}"}, ids...)...), "\n") {
 		name, mode, _ := strings.Cut(strings.TrimPrefix(line, "/"), " ")
 		if strings.HasPrefix(mode, "container:") == members {
 			out = append(out, name)

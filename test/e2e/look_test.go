@@ -138,7 +138,7 @@ func (h *host) stop(names ...string) {
 func (h *host) subnets(network string) []netip.Prefix {
 	h.t.Helper()
 	var out []netip.Prefix
-	for _, text := range strings.Fields(h.docker("network", "inspect", "-f", "{{range .IPAM.Config}}{{.Subnet}} {{end}}", network)) {
+	for text := range strings.FieldsSeq(h.docker("network", "inspect", "-f", "{{range .IPAM.Config}}{{.Subnet}} {{end}}", network)) {
 		p, err := netip.ParsePrefix(text)
 		h.check(err)
 		out = append(out, p)
@@ -150,7 +150,7 @@ func (h *host) subnets(network string) []netip.Prefix {
 func (h *host) gateways(network string) []netip.Addr {
 	h.t.Helper()
 	var out []netip.Addr
-	for _, text := range strings.Fields(h.docker("network", "inspect", "-f", "{{range .IPAM.Config}}{{.Gateway}} {{end}}", network)) {
+	for text := range strings.FieldsSeq(h.docker("network", "inspect", "-f", "{{range .IPAM.Config}}{{.Gateway}} {{end}}", network)) {
 		a, err := netip.ParseAddr(text)
 		h.check(err)
 		out = append(out, a)

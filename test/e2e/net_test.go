@@ -31,7 +31,7 @@ func (h *host) inNamespace(path string, do func()) {
 	h.t.Helper()
 	ns, err := os.Open(path)
 	h.check(err)
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	failed := make(chan error, 1)
 	go func() {
 		// The thread is not given back, so it ends with the goroutine.

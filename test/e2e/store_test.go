@@ -107,8 +107,7 @@ func (h *host) newer(path string) {
 	h.check(s.Close())
 }
 
-// disk mounts a small file system for the state of one test, with what the
-// host has now. The plugin uses it from the next time that it is enabled.
+// disk mounts a small file system for one test's state to be on.
 func (h *host) disk(size string) (dir string) {
 	h.t.Helper()
 	dir = "/var/lib/small-disk"
@@ -117,6 +116,8 @@ func (h *host) disk(size string) (dir string) {
 	h.t.Cleanup(func() {
 		h.away(func() {
 			h.docker("plugin", "set", pluginName, "state.source=/var/lib")
+			// What was removed meanwhile is removed for good.
+			h.onHost("cp", dir+"/dockstack/dockstack.db", "/var/lib/dockstack/")
 			h.onHost("umount", dir)
 		})
 	})
