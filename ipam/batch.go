@@ -74,11 +74,11 @@ func (r *Registry) commit(ctx context.Context, t *tx) error {
 		err = r.store.Commit(ctx, ops)
 	}
 	if err == nil {
-		clear(r.unsure)
+		clear(r.behind)
 		return nil
 	}
 	for _, op := range ops {
-		r.unsure[op.Key] = struct{}{}
+		r.behind[op.Key] = struct{}{}
 	}
 	if errors.Is(err, kv.ErrNoSpace) {
 		return fmt.Errorf("nothing was changed: %w", err)

@@ -38,6 +38,9 @@ type Config struct {
 	Alive func(endpointID string) bool
 	// Label turns a container's name into a DNS label; nil leaves it as it is.
 	Label func(name string) string
+	// FlushAfter is how long the store may be behind about which leases are
+	// live; 500 ms if zero. See Flush.
+	FlushAfter time.Duration
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 	// Log takes warnings about names that lose an address.
@@ -62,9 +65,15 @@ type Registry struct {
 	pools map[string]*pool
 	// endpoints are the leases attached to each endpoint.
 	endpoints map[string][]*lease
-	// unsure are the keys of commits that failed: a store may have applied
-	// one and lost the answer. The next commit writes them again.
-	unsure map[string]struct{}
+	// behind are the keys that the store may not have as memory has them: of
+	// leases that only became live, which waits for a commit to come along
+	// with, and of commits that failed, since a store may have applied one and
+	// lost the answer.
+	behind map[string]struct{}
+	// flusher calls Flush; flushing is whether it is set, flushFailed whether
+	// its last time failed.
+	flusher               *time.Timer
+	flushing, flushFailed atomic.Bool
 }
 
 // Open reads what the store has. It fails, and leaves the store alone, where
@@ -75,6 +84,9 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 	}
 	if cfg.AutoBits6 == 0 {
 		cfg.AutoBits6 = 64
+	}
+	if cfg.FlushAfter == 0 {
+		cfg.FlushAfter = 500 * time.Millisecond
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -89,8 +101,10 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 		cfg: cfg, store: store,
 		pools:     map[string]*pool{},
 		endpoints: map[string][]*lease{},
-		unsure:    map[string]struct{}{},
+		behind:    map[string]struct{}{},
 	}
+	r.flusher = time.AfterFunc(time.Hour, r.flushByItself)
+	r.flusher.Stop()
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}

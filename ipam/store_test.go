@@ -21,7 +21,7 @@ func TestACommitThatFails(t *testing.T) {
 	w.release("172.16.0.2")
 	serial := w.reg.Names().Serial()
 	w.store.FailNext(fmt.Errorf("%w: write /var/lib/dockstack/store.db: no space left on device; make room on the disk and try again", kv.ErrNoSpace))
-	_, err := w.ask("web")
+	_, err := w.ask("unheard-of")
 	w.fails(err, kv.ErrNoSpace, "nothing was changed: no space left for the store: write /var/lib/dockstack/store.db: no space left on device; make room on the disk and try again")
 	w.store.FailNext(errors.New("the disk burns"))
 	_, err = w.ask("new")
@@ -156,6 +156,9 @@ func TestManyAtOnce(t *testing.T) {
 			t.Errorf("%s and %s both got %s", name, other, addr)
 		}
 		holders[addr] = name
+	}
+	if err := reg.Flush(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	again, err := ipam.Open(t.Context(), store, ipam.Config{})
 	if err != nil {

@@ -80,8 +80,11 @@ func (t *tx) write(key string) {
 func (t *tx) put(l *lease) {
 	old := l.pool.names[l.name]
 	t.replace(l.pool, l.name, old, l)
-	if old == nil || !sameStored(old, l) {
+	switch {
+	case old == nil || !sameButState(old, l) || !l.live && (old.live || l.since != old.since):
 		t.write(leaseKey(l.pool.id, l.name))
+	case l.live && !old.live:
+		t.r.late(leaseKey(l.pool.id, l.name))
 	}
 }
 
@@ -175,8 +178,8 @@ func (t *tx) held(l *lease) bool {
 // ops are the writes that bring the store to what memory has. Keys of an
 // earlier batch whose fate is unknown come along.
 func (t *tx) ops() ([]kv.Op, error) {
-	ops := make([]kv.Op, 0, len(t.keys)+len(t.r.unsure))
-	for k := range t.r.unsure {
+	ops := make([]kv.Op, 0, len(t.keys)+len(t.r.behind))
+	for k := range t.r.behind {
 		if _, ok := t.written[k]; !ok {
 			t.keys = append(t.keys, k)
 		}
@@ -255,14 +258,12 @@ func (r *Registry) detached(l *lease) {
 	r.endpoints[l.endpoint] = keep
 }
 
-// sameStored tells whether two leases look the same in the store. When a live
-// lease became live again matters to nobody there.
-func sameStored(a, b *lease) bool {
+// sameButState tells whether two leases are the same in the store, but for
+// being live or not and since when.
+func sameButState(a, b *lease) bool {
 	x, y := *a, *b
 	x.endpoint, y.endpoint, x.unsure, y.unsure = "", "", false, false
-	if x.live && y.live {
-		x.since = y.since
-	}
+	x.live, y.live, x.since, y.since = false, false, 0, 0
 	return x == y
 }
 

@@ -50,7 +50,8 @@ func newWorld(t failer) *world {
 		alive: map[string]bool{},
 	}
 	w.cfg = ipam.Config{
-		Supernet4: netip.MustParsePrefix("10.128.0.0/22"), Supernet6: netip.MustParsePrefix("fd00:77::/62"),
+		FlushAfter: time.Hour, // tests say when
+		Supernet4:  netip.MustParsePrefix("10.128.0.0/22"), Supernet6: netip.MustParsePrefix("fd00:77::/62"),
 		HostRoutes: func() []netip.Prefix { return w.routes },
 		Alive:      func(id string) bool { return w.alive[id] },
 		Now:        func() time.Time { return w.now },

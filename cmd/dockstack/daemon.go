@@ -67,7 +67,7 @@ func daemon(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) err
 	fore.Wait()
 	stopSwitch()
 	back.Wait()
-	return p.store.close()
+	return p.store.close(ctx)
 }
 
 func (p *parts) logged(what string, run func(context.Context) error) func(context.Context) {
@@ -122,6 +122,11 @@ func (p *parts) openState(ctx context.Context) (*plugin.State, error) {
 		Supernet4: p.cfg.supernet4, Supernet6: p.cfg.supernet6,
 		HostRoutes: p.hostRoutes, Alive: p.fabric.Alive, Label: dnsd.Label, Log: p.log,
 	})
+	if err == nil {
+		// Before anybody asks for an address: whose container still runs, the
+		// links know better than the store.
+		err = p.compare(ctx, leases)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", p.cfg.host(stateFile), err), kvs.Close())
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/dockstack/dockstack/internal/engine"
@@ -37,10 +38,17 @@ func (p *parts) sweep(ctx context.Context) error {
 	if err := p.driver.Restore(ctx, st); err != nil {
 		return err
 	}
+	return p.compare(ctx, st.Leases)
+}
+
+// compare tells the leases which containers hold them.
+func (p *parts) compare(ctx context.Context, leases *ipam.Registry) error {
+	ctx, cancel := context.WithTimeout(ctx, askKernel)
+	defer cancel()
 	select {
 	case <-p.fabric.Recalled():
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("the host's links were not read yet: %w", ctx.Err())
 	}
 	var held []ipam.Endpoint
 	for _, e := range p.fabric.Endpoints() {
@@ -48,7 +56,7 @@ func (p *parts) sweep(ctx context.Context) error {
 			held = append(held, ipam.Endpoint{ID: e.ID, Network: e.Network, Addrs: e.Addrs, MAC: e.MAC.String()})
 		}
 	}
-	return st.Leases.Sweep(ctx, held)
+	return leases.Sweep(ctx, held)
 }
 
 // watch follows network names and renames that the engine tells of.

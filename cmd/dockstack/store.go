@@ -15,6 +15,10 @@ import (
 // that a full disk or a repaired file needs no restart.
 const reopenPause = 2 * time.Second
 
+// flushWait bounds the last write before the store is closed: the engine kills
+// us 10 s after its SIGTERM.
+const flushWait = 2 * time.Second
+
 // store opens the state in the background and keeps trying; it never gives up
 // the process for it.
 type store struct {
@@ -69,7 +73,7 @@ func (s *store) run(ctx context.Context) {
 				return
 			case <-s.failed:
 				s.log.Error("store failed and is opened anew")
-				if err := s.close(); err != nil {
+				if err := s.close(ctx); err != nil {
 					s.log.Warn("failed store did not close well", "error", err)
 				}
 				continue
@@ -86,7 +90,7 @@ func (s *store) run(ctx context.Context) {
 }
 
 // close closes the store; get then says why there is none.
-func (s *store) close() error {
+func (s *store) close(ctx context.Context) error {
 	s.mu.Lock()
 	st := s.state
 	s.state, s.err = nil, kv.ErrClosed
@@ -94,7 +98,9 @@ func (s *store) close() error {
 	if st == nil {
 		return nil
 	}
-	return st.Store.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
+	defer cancel()
+	return errors.Join(st.Leases.Flush(ctx), st.Store.Close())
 }
 
 // get returns the open store, or what keeps it closed. A store in use by

@@ -34,7 +34,7 @@ func runStore(t *testing.T, open func(context.Context) (*plugin.State, error)) *
 	t.Cleanup(func() {
 		cancel()
 		<-done
-		if err := s.close(); err != nil {
+		if err := s.close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
