@@ -235,7 +235,7 @@ func (d *Driver) dropNetwork(ctx context.Context, st *State, id string) error {
 
 // forgetAfter is how long a network may be unknown to the engine: while it is
 // being made it is, and a call that a crash cut off is repeated for 15 s.
-const forgetAfter = time.Minute
+const forgetAfter = 30 * time.Second
 
 // Forget ends the networks that the engine does not know (known has those it
 // does, by id): they were removed while nobody here listened.

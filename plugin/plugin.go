@@ -72,7 +72,7 @@ type State struct {
 	Leases *ipam.Registry
 }
 
-// Config is what a Driver needs; every field but Changed and Failed is required.
+// Config is what a Driver needs; Changed, Failed and HostRoot may be empty.
 type Config struct {
 	// State returns the store, waiting for it until ctx ends; the error then
 	// says what keeps it.
@@ -83,6 +83,9 @@ type Config struct {
 	DefaultMTU func() int
 	// MAC derives the hardware address of an address that has no lease.
 	MAC func(netip.Addr) net.HardwareAddr
+	// HostRoot is where the host's files are mounted; it is taken off the paths
+	// in error texts, since their reader sits on the host.
+	HostRoot string
 	// JournalDir is a directory on a file system that outlives the process
 	// but not the machine.
 	JournalDir string

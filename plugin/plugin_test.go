@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -282,4 +284,17 @@ func TestNetworkRemovedWhileAway(t *testing.T) {
 		t.Errorf("the switch has\n%s\nwant n2, which is new, and n3, which is known", got)
 	}
 	e.createNetwork("n4", "172.16.0.0/16", nil)
+}
+
+// A person at the host reads the host's paths, wherever they are mounted here.
+func TestErrorsNameTheHostsPaths(t *testing.T) {
+	e := newEngine(t)
+	e.driver.cfg.HostRoot = "/host"
+	e.driver.cfg.State = func(context.Context) (*State, error) {
+		return nil, errors.New("store is damaged: /host/var/lib/dockstack/dockstack.db: put a backup in its place")
+	}
+	_, got := e.call("/IpamDriver.RequestPool", object{"Pool": "172.16.0.0/16"})
+	if want := "dockstack: store is damaged: /var/lib/dockstack/dockstack.db: put a backup in its place"; got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
 }

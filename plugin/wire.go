@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/docker/go-plugins-helpers/sdk"
 
@@ -83,8 +84,12 @@ func decode(body []byte, req any) error {
 // refuse answers in the shape that makes the engine show text as it is:
 // status 200 (with another, the IPAM client shows raw JSON).
 func (d *Driver) refuse(w http.ResponseWriter, path string, shape errorShape, err error) {
-	d.log.Warn("refused", "path", path, "error", err)
-	sdk.EncodeResponse(w, map[string]string{string(shape): "dockstack: " + err.Error()}, false)
+	text := err.Error()
+	if d.cfg.HostRoot != "" {
+		text = strings.ReplaceAll(text, d.cfg.HostRoot+"/", "/")
+	}
+	d.log.Warn("refused", "path", path, "error", text)
+	sdk.EncodeResponse(w, map[string]string{string(shape): "dockstack: " + text}, false)
 }
 
 // none is the request or the response of calls that have nothing to say.

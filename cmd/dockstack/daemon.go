@@ -104,6 +104,7 @@ func (p *parts) build(cfgErr error) error {
 		Fabric:     p.fabric,
 		DefaultMTU: p.defaultMTU,
 		MAC:        ipam.MAC,
+		HostRoot:   p.cfg.hostRoot,
 		JournalDir: p.cfg.host(filepath.Join(runDir, "calls")),
 		Changed:    p.serveDNS,
 		Failed:     p.store.reopen,

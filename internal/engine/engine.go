@@ -41,7 +41,7 @@ type Picture struct {
 type Config struct {
 	// Socket is the path of the engine's API socket.
 	Socket string
-	// Apply gets a whole picture after each change, and every minute; calls
+	// Apply gets a whole picture after each change, and every 20 s; calls
 	// don't overlap.
 	Apply func(context.Context, Picture)
 	Log   *slog.Logger
@@ -104,7 +104,7 @@ func listen(ctx context.Context, cfg Config) error {
 }
 
 // refresh is how often a picture is taken although nothing was heard.
-const refresh = time.Minute
+const refresh = 20 * time.Second
 
 // gather is how long events are collected before the next picture, so that a
 // hundred containers starting at once cost one and not a hundred.

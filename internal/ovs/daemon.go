@@ -86,6 +86,10 @@ func (d daemon) relay(ctx context.Context, r io.Reader) (last string) {
 			}
 			window, n, dropped = time.Now(), 0, 0
 		}
+		if expected(last) {
+			d.log.DebugContext(ctx, "the switch says", "name", d.name, "text", stripStamp(last))
+			continue
+		}
 		if n++; n > logBurst {
 			dropped++
 			continue
@@ -95,6 +99,12 @@ func (d daemon) relay(ctx context.Context, r io.Reader) (last string) {
 	// A line longer than the buffer ends the scan; the daemon must not block.
 	_, _ = io.Copy(io.Discard, r)
 	return last
+}
+
+// expected tells the switch's remarks on what happens at every container's
+// end: its link goes down and away before its port does.
+func expected(line string) bool {
+	return strings.Contains(line, "Network is down") || strings.Contains(line, "No such device")
 }
 
 // stripStamp removes time and number from a line of Open vSwitch's log.
