@@ -22,6 +22,43 @@ type Network struct {
 	// VIPs are addresses that any endpoint of the network may use beside its
 	// own, with its own MAC or a VRRP virtual one.
 	VIPs []netip.Addr
+	// Alone: the network never reaches another host.
+	Alone bool
+}
+
+// Underlay is how this host reaches the others. The zero value: it does not.
+type Underlay struct {
+	// VTEP is this host's tunnel address, IPv4 or IPv6.
+	VTEP netip.Addr
+	// Port is the UDP port of the tunnels, the same on every host.
+	Port uint16
+	// Peers are the other hosts that are alive.
+	Peers []Peer
+}
+
+// Peer is another host.
+type Peer struct {
+	// ID is the host's id, as Remote.Host has it.
+	ID string
+	// VTEP is its tunnel address, of the same family as ours.
+	VTEP netip.Addr
+}
+
+// Remote is an address of a container on another host.
+type Remote struct {
+	Addr netip.Addr
+	MAC  [6]byte
+	// Host is the id of the host that has it.
+	Host string
+}
+
+// RemoteChange is news of the addresses that a network has on other hosts.
+type RemoteChange struct {
+	VNI uint32
+	// Whole: Set is all that there is.
+	Whole bool
+	Set   []Remote
+	Gone  []netip.Addr
 }
 
 // Endpoint is one container's interface in a network.

@@ -26,4 +26,7 @@ var (
 	// ErrFailed: a write failed in a way that leaves open what is on the disk.
 	// The store refuses to go on until it is opened again.
 	ErrFailed = errors.New("store failed")
+	// ErrAway: a shared store can't be reached, or has no leader. Where a commit
+	// was under way it may have been applied.
+	ErrAway = errors.New("the store is away")
 )
