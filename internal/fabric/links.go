@@ -30,6 +30,68 @@ type Links interface {
 	// RemoveGateway removes what PutGateway made, by the host end's name, its
 	// forwarding rules included. Absence is success.
 	RemoveGateway(ctx context.Context, host string) error
+	Tunnels
+}
+
+// Tunnels is what the fabric needs of the kernel's VXLAN, for the userspace
+// datapath.
+type Tunnels interface {
+	// PutVXLAN makes a kernel vxlan device, one a VNI, or completes one that is
+	// there under this name; one with another VNI, address or UDP port is made
+	// anew (its FDB is empty then). It learns, has no IPv6 of its own, and is up
+	// when PutVXLAN returns. made is whether the device is a new one.
+	PutVXLAN(ctx context.Context, spec VXLANSpec) (made bool, err error)
+	// ChangeFDB changes the permanent entries of a vxlan device. Entries that the
+	// kernel has learned are nobody's: they stay, unless an entry of the change
+	// has their MAC. An entry to be removed that isn't there is no error.
+	ChangeFDB(ctx context.Context, name string, change FDBChange) error
+	// RemoveVXLAN removes vxlan devices. Absence is success.
+	RemoveVXLAN(ctx context.Context, names ...string) error
+	// PutTunnelFilter drops UDP packets to the tunnels' port that come from
+	// anybody but the peers. Port 0 removes the filter.
+	PutTunnelFilter(ctx context.Context, filter TunnelFilter) error
+}
+
+// VXLANSpec says how a kernel vxlan device is to be.
+type VXLANSpec struct {
+	// Name of the device, which is the switch's port.
+	Name string
+	// Alias is its ifalias, by which it's known to be ours.
+	Alias string
+	// VNI on the wire.
+	VNI uint32
+	// Local is this host's tunnel address, IPv4 or IPv6.
+	Local netip.Addr
+	// Port is the UDP port of the tunnels.
+	Port uint16
+	// MTU of the device: that of the network's interfaces.
+	MTU int
+}
+
+// FDBChange is one change of a vxlan device's permanent entries.
+type FDBChange struct {
+	// Reset makes the permanent entries exactly Add.
+	Reset bool
+	// Add are added. An entry of a MAC replaces the one it had, but flood entries
+	// stand side by side.
+	Add []FDBEntry
+	// Del are removed.
+	Del []FDBEntry
+}
+
+// FDBEntry says where frames to a MAC go.
+type FDBEntry struct {
+	// MAC of the destination; zero for frames that have no entry, broadcast and
+	// multicast: those go to each such entry's VTEP.
+	MAC [6]byte
+	// VTEP is the host's tunnel address.
+	VTEP netip.Addr
+}
+
+// TunnelFilter says who may send to the tunnels' UDP port.
+type TunnelFilter struct {
+	Port  uint16
+	Peers []netip.Addr
 }
 
 // VethSpec says how a container's veth pair is to be.
