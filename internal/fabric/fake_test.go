@@ -246,7 +246,7 @@ func (l *fakeLinks) RemoveGateway(_ context.Context, host string) error {
 	return nil
 }
 
-func (l *fakeLinks) PutVXLAN(context.Context, VXLANSpec) (bool, error)   { return false, nil }
+func (l *fakeLinks) PutVXLAN(context.Context, VXLANSpec) error           { return nil }
 func (l *fakeLinks) ChangeFDB(context.Context, string, FDBChange) error  { return nil }
 func (l *fakeLinks) RemoveVXLAN(context.Context, ...string) error        { return nil }
 func (l *fakeLinks) PutTunnelFilter(context.Context, TunnelFilter) error { return nil }

@@ -38,9 +38,9 @@ type Links interface {
 type Tunnels interface {
 	// PutVXLAN makes a kernel vxlan device, one a VNI, or completes one that is
 	// there under this name; one with another VNI, address or UDP port is made
-	// anew (its FDB is empty then). It learns, has no IPv6 of its own, and is up
-	// when PutVXLAN returns. made is whether the device is a new one.
-	PutVXLAN(ctx context.Context, spec VXLANSpec) (made bool, err error)
+	// anew (its FDB is empty then, and List tells another Index). It learns, has
+	// no IPv6 of its own, and is up when PutVXLAN returns.
+	PutVXLAN(ctx context.Context, spec VXLANSpec) error
 	// ChangeFDB changes the permanent entries of a vxlan device. Entries that the
 	// kernel has learned are nobody's: they stay, unless an entry of the change
 	// has their MAC. An entry to be removed that isn't there is no error.
