@@ -111,7 +111,7 @@ func TestRecordsThatCannotBe(t *testing.T) {
 // writeless is a store that nobody may write to.
 type writeless struct{ kv.Store }
 
-func (writeless) Commit(context.Context, []kv.Op) error { panic("written to") }
+func (writeless) Commit(context.Context, []kv.Op, ...kv.Cond) error { panic("written to") }
 
 func TestManyAtOnce(t *testing.T) {
 	store, err := boltkv.Open(filepath.Join(t.TempDir(), "store.db"))

@@ -58,6 +58,18 @@ type Change struct {
 	Whole bool
 	// Ops are in the order in which they were made.
 	Ops []Op
+	// Refresh is what Fresh asks, nil where nothing can have come meanwhile.
+	Refresh func() Change
+}
+
+// Fresh is the change without what a Commit has told newer news of while it
+// was on its way: who applies changes and the outcome of commits under a lock
+// asks for it there, so that nothing older is applied later.
+func (c Change) Fresh() Change {
+	if c.Refresh == nil {
+		return c
+	}
+	return c.Refresh()
 }
 
 // Shared is a store that several hosts write. While it can't be reached its
@@ -74,7 +86,10 @@ type Shared interface {
 	// A change that is older than what a Commit of this process has told of its
 	// key (by success, or in a Conflict) is left out, and so are this process'
 	// own commits: who applies a Commit's outcome before he commits again, and
-	// every Change, has the store's content at all times, a little late.
+	// every Change, has the store's content at all times, a little late. Where a
+	// Commit told newer news of a key while fn had an older change, these follow
+	// in a change of their own (see also Change.Fresh). fn returns when it has
+	// applied the change; it must not be what a Commit waits for.
 	Follow(ctx context.Context, prefix string, fn func(Change)) error
 	// Hold keeps mark for as long as this process lives and reaches the store;
 	// it returns ctx's error. mark.Held is called with true whenever the key was

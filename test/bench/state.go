@@ -121,7 +121,7 @@ type collector struct {
 	ops []kv.Op
 }
 
-func (c *collector) Commit(_ context.Context, ops []kv.Op) error {
+func (c *collector) Commit(_ context.Context, ops []kv.Op, _ ...kv.Cond) error {
 	c.ops = append(c.ops, ops...)
 	return nil
 }

@@ -46,8 +46,9 @@ type Store struct {
 
 // write is one Commit.
 type write struct {
-	ops []kv.Op
-	err error
+	ops   []kv.Op
+	conds []kv.Cond
+	err   error
 }
 
 // Load implements kv.Store.
@@ -85,8 +86,8 @@ func (s *Store) Load(ctx context.Context, prefix string, fn func(key string, val
 }
 
 // Commit implements kv.Store.
-func (s *Store) Commit(ctx context.Context, ops []kv.Op) error {
-	if err := kv.CheckOps(ops); err != nil {
+func (s *Store) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
+	if err := kv.CheckOps(ops, conds...); err != nil {
 		return err
 	}
 	done, err := s.use()
@@ -94,7 +95,7 @@ func (s *Store) Commit(ctx context.Context, ops []kv.Op) error {
 		return err
 	}
 	defer done()
-	w := &write{ops: ops}
+	w := &write{ops: ops, conds: conds}
 	if err := s.writes.Do(ctx, w, s.commit); err != nil {
 		return err
 	}
@@ -108,9 +109,15 @@ func (s *Store) commit(_ context.Context, writes []*write) {
 		err = s.update(writes)
 	}
 	for _, w := range writes {
-		w.err = err
+		// Where the transaction failed, a conflict with what it held is none.
+		if err != nil || w.err == nil {
+			w.err = err
+		}
 	}
 }
+
+// errUnchanged rolls a transaction back that has nothing to flush.
+var errUnchanged = errors.New("nothing to write")
 
 func (s *Store) update(writes []*write) error {
 	var id int
@@ -122,16 +129,17 @@ func (s *Store) update(writes []*write) error {
 				return err
 			}
 			for _, w := range writes {
-				for _, op := range w.ops {
-					if err := e.apply(op); err != nil {
-						return err
-					}
+				if err := e.write(w); err != nil {
+					return err
 				}
+			}
+			if !e.changed {
+				return errUnchanged
 			}
 			return e.finish()
 		})
 	})
-	if err == nil {
+	if err == nil || errors.Is(err, errUnchanged) {
 		return nil
 	}
 	if s.broken() == nil && s.reached(id) {

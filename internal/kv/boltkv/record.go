@@ -100,6 +100,8 @@ func create(t *bolt.Tx) error {
 type edit struct {
 	about, records *bolt.Bucket
 	sum            summary
+	// changed: a write's conditions held.
+	changed bool
 }
 
 func newEdit(t *bolt.Tx) (*edit, error) {
@@ -110,6 +112,37 @@ func newEdit(t *bolt.Tx) (*edit, error) {
 	}
 	e.sum, err = decodeSummary(b)
 	return e, err
+}
+
+// write carries out one commit, where its conditions hold.
+func (e *edit) write(w *write) error {
+	var damaged error
+	conflict := kv.Unmet(w.conds, func(name string) ([]byte, bool) {
+		key := []byte(name)
+		sealed := e.records.Get(key)
+		if sealed == nil {
+			return nil, false
+		}
+		value, err := unseal(key, sealed)
+		if err != nil {
+			damaged = err
+		}
+		return value, true
+	})
+	switch {
+	case damaged != nil:
+		return damaged
+	case conflict != nil:
+		w.err = conflict
+		return nil //nolint:nilerr // the conflict is this commit's, not the transaction's
+	}
+	for _, op := range w.ops {
+		if err := e.apply(op); err != nil {
+			return err
+		}
+	}
+	e.changed = e.changed || len(w.ops) > 0
+	return nil
 }
 
 func (e *edit) apply(op kv.Op) error {

@@ -31,6 +31,10 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"a closed store says so":                      closedStore,
 		"concurrent commits are all there":            concurrentCommits,
 		"load sees each commit whole or not at all":   wholeCommits,
+		"conditions hold or nothing is done":          conditions,
+		"a conflict tells what is there":              conflictTells,
+		"a conflict is the business of one commit":    conflictsApart,
+		"counters lose no count":                      counters,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
 	}
