@@ -8,6 +8,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 HOSTS ?= 1
+ETCD ?= 0
 FUZZTIME ?= 10s
 
 BUILD := build
@@ -81,8 +82,8 @@ push: plugin ## push the plugin to a registry: make push REF=host:port/name:tag
 ##@ Run
 
 .PHONY: lab
-lab: plugin $(BUILD)/lab-command ## start HOSTS=n hosts with the plugin, at /run/dockstack-lab/h1/docker.sock and so on
-	@$(BUILD)/lab-command up -hosts $(HOSTS)
+lab: plugin $(BUILD)/lab-command ## start HOSTS=n hosts with the plugin, at /run/dockstack-lab/h1/docker.sock and so on; ETCD=3: sharing an etcd of 3 members
+	@$(BUILD)/lab-command up -hosts $(HOSTS) -etcd $(ETCD)
 
 .PHONY: lab-down
 lab-down: $(BUILD)/lab-command ## remove the lab, and whatever a killed one left

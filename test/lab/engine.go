@@ -142,14 +142,17 @@ func (h *Host) EnginePID() int {
 // EngineLog is the file that holds what dockerd and the plugins wrote, over all starts.
 func (h *Host) EngineLog() string { return filepath.Join(h.Dir, "dockerd.log") }
 
-func (h *Host) logTail() string {
-	b, err := os.ReadFile(h.EngineLog())
+func (h *Host) logTail() string { return tail(h.EngineLog()) }
+
+// tail is the end of a log, to be added to an error.
+func tail(path string) string {
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	lines = lines[max(0, len(lines)-15):]
-	return "\nthe end of " + h.EngineLog() + ":\n  " + strings.Join(lines, "\n  ")
+	return "\nthe end of " + path + ":\n  " + strings.Join(lines, "\n  ")
 }
 
 // SetResolvers replaces the name servers in the host's /etc/resolv.conf. Containers see them from their next start on.

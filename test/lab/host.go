@@ -30,7 +30,7 @@ func newHost(l *Lab, n int) *Host {
 	h.Dir = filepath.Join(l.Dir, h.Name)
 	h.Socket = filepath.Join(runDir(l.ID), h.Name, "docker.sock")
 	if l.opts.Network == Underlay {
-		h.Addr = strings.TrimSuffix(fmt.Sprintf(underlayNet, n), "/24")
+		h.Addr = underlayAddr(n)
 	}
 	return h
 }
@@ -61,7 +61,8 @@ func (h *Host) boot(ctx context.Context) error {
 		return err
 	}
 	if h.lab.opts.Network == Underlay {
-		if err := h.lab.plug(h); err != nil {
+		h.Addr = underlayAddr(h.number)
+		if err := h.lab.plug(h.init.pid, h.Name, h.number); err != nil {
 			return fmt.Errorf("join the underlay: %w", err)
 		}
 	}

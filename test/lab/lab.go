@@ -1,5 +1,7 @@
 // Package lab owns hosts: each a set of namespaces on this machine with a Docker Engine 29 of its own, joined by one underlay network.
 //
+// Beside the hosts, on the same underlay, a lab may have a real etcd of one or more members.
+//
 // A host is a process tree under an init of its own: private PID, mount, network, UTS, IPC and cgroup namespaces,
 // its own /etc (an overlay), /run (a tmpfs) and /var/lib (a directory). Nothing is mounted, linked or named
 // outside of them, so killing the init leaves nothing but empty cgroups and files, which Stop and Sweep remove.
@@ -38,13 +40,16 @@ type Options struct {
 	Dir     string  // where the hosts' data is kept, on a real disk; build/lab-ID if empty
 	Keep    bool    // Stop leaves Dir, and a later lab with the same Dir finds its images again
 	Network Network // Underlay if empty
+	Etcd    int     // how many members the hosts' etcd has: 0 (no etcd), or 1, 3 or 5
+	EtcdTLS bool    // etcd takes only clients with a certificate of the lab's own authority
 }
 
 // Lab is a set of running hosts.
 type Lab struct {
 	ID       string
 	Dir      string
-	Hosts    []*Host // h1 first
+	Hosts    []*Host   // h1 first
+	Etcd     []*Member // e1 first
 	opts     Options
 	lock     *os.File // held while any process of the lab lives
 	underlay *holder
@@ -75,11 +80,19 @@ func Start(ctx context.Context, opts Options) (_ *Lab, err error) {
 			return nil, fmt.Errorf("start underlay: %w", err)
 		}
 	}
+	if err := l.startEtcd(ctx); err != nil {
+		return nil, fmt.Errorf("start etcd: %w", err)
+	}
 	for i := 1; i <= opts.Hosts; i++ {
 		l.Hosts = append(l.Hosts, newHost(l, i))
 	}
 	if err := eachHost(l.Hosts, func(h *Host) error { return h.boot(ctx) }); err != nil {
 		return nil, err
+	}
+	if len(l.Etcd) > 0 {
+		if err := l.EtcdReady(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return l, l.save()
 }
@@ -93,6 +106,12 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Network == "" {
 		o.Network = Underlay
+	}
+	if o.Etcd != 0 && o.Etcd != 1 && o.Etcd != 3 && o.Etcd != 5 {
+		return o, fmt.Errorf("an etcd of %d members: give 1, 3 or 5, or 0 for none", o.Etcd)
+	}
+	if o.Etcd != 0 && o.Network != Underlay {
+		return o, errors.New("etcd members need an underlay to be on")
 	}
 	if o.ID == "" {
 		o.ID = fmt.Sprintf("%x", time.Now().UnixNano()&0xffffffff)
@@ -148,6 +167,11 @@ func (l *Lab) holders() []*holder {
 			all = append(all, h.init)
 		}
 	}
+	for _, m := range l.Etcd {
+		if m.init != nil {
+			all = append(all, m.init)
+		}
+	}
 	if l.underlay != nil {
 		all = append(all, l.underlay)
 	}
@@ -161,12 +185,17 @@ type record struct {
 	Network  Network `json:"network"`
 	Hosts    []int   `json:"hosts"` // pid of each host's init
 	Underlay int     `json:"underlay"`
+	Etcd     []int   `json:"etcd,omitempty"` // pid of each member's init
+	EtcdTLS  bool    `json:"etcd_tls,omitempty"`
 }
 
 func (l *Lab) save() error {
-	r := record{Dir: l.Dir, Keep: l.opts.Keep, Network: l.opts.Network}
+	r := record{Dir: l.Dir, Keep: l.opts.Keep, Network: l.opts.Network, EtcdTLS: l.opts.EtcdTLS}
 	for _, h := range l.Hosts {
 		r.Hosts = append(r.Hosts, h.init.pidOrZero())
+	}
+	for _, m := range l.Etcd {
+		r.Etcd = append(r.Etcd, m.init.pidOrZero())
 	}
 	r.Underlay = l.underlay.pidOrZero()
 	b, err := json.Marshal(r)
@@ -186,13 +215,22 @@ func Attach(id string) (*Lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no lab %q is up (%w): start it with `make lab`", id, err)
 	}
-	l := &Lab{ID: id, Dir: r.Dir, opts: Options{ID: id, Hosts: len(r.Hosts), Dir: r.Dir, Keep: r.Keep, Network: r.Network}}
+	l := &Lab{ID: id, Dir: r.Dir, opts: Options{
+		ID: id, Hosts: len(r.Hosts), Dir: r.Dir, Keep: r.Keep, Network: r.Network, Etcd: len(r.Etcd), EtcdTLS: r.EtcdTLS,
+	}}
 	for i, pid := range r.Hosts {
 		h := newHost(l, i+1)
 		if h.init, err = adopt(pid, h.cgroupName()); err != nil {
 			return nil, err
 		}
 		l.Hosts = append(l.Hosts, h)
+	}
+	for i, pid := range r.Etcd {
+		m := newMember(l, i+1)
+		if m.init, err = adopt(pid, memberTitle(id, i+1)); err != nil {
+			return nil, err
+		}
+		l.Etcd = append(l.Etcd, m)
 	}
 	if r.Underlay != 0 {
 		if l.underlay, err = adopt(r.Underlay, underlayName(id)); err != nil {
@@ -214,19 +252,10 @@ func (l *Lab) shareLock() error {
 }
 
 func eachHost(hosts []*Host, do func(*Host) error) error {
-	errs := make(chan error, len(hosts))
-	for _, h := range hosts {
-		go func() {
-			err := do(h)
-			if err != nil {
-				err = fmt.Errorf("%s: %w", h.Name, err)
-			}
-			errs <- err
-		}()
-	}
-	var all []error
-	for range hosts {
-		all = append(all, <-errs)
-	}
-	return errors.Join(all...)
+	return each(hosts, func(h *Host) error {
+		if err := do(h); err != nil {
+			return fmt.Errorf("%s: %w", h.Name, err)
+		}
+		return nil
+	})
 }

@@ -15,6 +15,8 @@ const (
 	runRoot = "/run/dockstack-lab"
 	// prefix begins every cgroup and every init's command line.
 	prefix = "dslab-"
+	// certsDir holds the certificates of the lab's etcd.
+	certsDir = "etcd-certs"
 )
 
 // Root returns the checkout's top directory, found upwards from the working directory.

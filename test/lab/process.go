@@ -40,25 +40,33 @@ func (h *Host) Kill9(ctx context.Context, program string) error {
 
 // pidsInCgroup lists the processes in the named cgroup and below it.
 func pidsInCgroup(name string) []int {
-	entries, err := filepath.Glob("/proc/[0-9]*/cgroup")
-	if err != nil {
-		return nil
-	}
 	var found []int
-	for _, path := range entries {
-		b, err := os.ReadFile(path)
+	for _, pid := range allPids() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 		if err != nil {
 			continue // it has ended
 		}
 		text := string(b)
-		if !strings.Contains(text, "/"+name+"\n") && !strings.Contains(text, "/"+name+"/") {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+		if strings.Contains(text, "/"+name+"\n") || strings.Contains(text, "/"+name+"/") {
 			found = append(found, pid)
 		}
 	}
 	return found
+}
+
+// allPids lists the machine's processes.
+func allPids() []int {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil
+	}
+	var all []int
+	for _, dir := range dirs {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil {
+			all = append(all, pid)
+		}
+	}
+	return all
 }
 
 // programName is the base name of argument 0; empty for a process that has ended.

@@ -55,6 +55,11 @@ func Down(ctx context.Context, id string) error {
 			return err
 		}
 	}
+	for i, pid := range r.Etcd {
+		if err := killInit(ctx, pid, memberTitle(id, i+1)); err != nil {
+			return err
+		}
+	}
 	if err := killInit(ctx, r.Underlay, underlayName(id)); err != nil {
 		return err
 	}
@@ -115,15 +120,17 @@ func sweepLab(ctx context.Context, id string) error {
 	return os.Remove(lockPath(id))
 }
 
-// removeHosts removes the directories of h1, h2 and so on from dir.
+// removeHosts removes the directories of h1, h2 and so on from dir, those of etcd's members, and its certificates.
 func removeHosts(dir string) error {
-	hosts, err := filepath.Glob(filepath.Join(dir, "h[0-9]*"))
-	if err != nil {
-		return err
-	}
-	for _, h := range hosts {
-		if err := os.RemoveAll(h); err != nil {
+	for _, pattern := range []string{"h[0-9]*", "e[0-9]*", certsDir} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
 			return err
+		}
+		for _, path := range found {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -22,9 +22,7 @@ const (
 func (l *Lab) UnderlayNet() string { return fmt.Sprintf("/proc/%d/ns/net", l.underlay.pid) }
 
 // UnderlayAddr is the underlay's own address, which is every host's default gateway.
-func (l *Lab) UnderlayAddr() string {
-	return strings.TrimSuffix(fmt.Sprintf(underlayNet, underlayGW), "/24")
-}
+func (l *Lab) UnderlayAddr() string { return underlayAddr(underlayGW) }
 
 func (l *Lab) startUnderlay(ctx context.Context) error {
 	place := func(int) error { return nil }
@@ -42,11 +40,14 @@ func (l *Lab) startUnderlay(ctx context.Context) error {
 	})
 }
 
-// plug joins a host's network namespace to the underlay, as eth0.
-func (l *Lab) plug(h *Host) error {
-	return inNetns(h.init.pid, func(host *netlink.Handle, ns netns.NsHandle) error {
+// underlayAddr is address n of the underlay.
+func underlayAddr(n int) string { return strings.TrimSuffix(fmt.Sprintf(underlayNet, n), "/24") }
+
+// plug joins the network namespace of pid to the underlay: there its link is called name, here eth0, with address n.
+func (l *Lab) plug(pid int, name string, n int) error {
+	return inNetns(pid, func(host *netlink.Handle, ns netns.NsHandle) error {
 		err := inNetns(l.underlay.pid, func(under *netlink.Handle, _ netns.NsHandle) error {
-			return cable(under, h.Name, ns)
+			return cable(under, name, ns)
 		})
 		if err != nil {
 			return err
@@ -54,18 +55,22 @@ func (l *Lab) plug(h *Host) error {
 		if err := up(host, "lo"); err != nil {
 			return err
 		}
-		if err := configure(host, "eth0", h.number); err != nil {
+		if err := configure(host, "eth0", n); err != nil {
 			return err
 		}
-		gw, err := netlink.ParseAddr(fmt.Sprintf(underlayNet, underlayGW))
-		if err != nil {
-			return err
-		}
-		if err := host.RouteAdd(&netlink.Route{Gw: gw.IP}); err != nil {
-			return fmt.Errorf("add default route: %w", err)
-		}
-		return nil
+		return defaultRoute(host)
 	})
+}
+
+func defaultRoute(h *netlink.Handle) error {
+	gw, err := netlink.ParseAddr(fmt.Sprintf(underlayNet, underlayGW))
+	if err != nil {
+		return err
+	}
+	if err := h.RouteAdd(&netlink.Route{Gw: gw.IP}); err != nil {
+		return fmt.Errorf("add default route: %w", err)
+	}
+	return nil
 }
 
 // cable makes a veth from the underlay's bridge to the namespace to.

@@ -7,28 +7,27 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/dockstack/dockstack/test/lab"
 )
 
-func up(ctx context.Context, hosts int, plugin bool) error {
+func up(ctx context.Context, opts lab.Options, plugin bool) error {
 	root, err := lab.Root()
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	fmt.Printf("starting %d host(s)\n", hosts)
-	l, err := lab.Start(ctx, lab.Options{ID: lab.Main, Hosts: hosts, Dir: filepath.Join(root, "build", "lab")})
+	fmt.Printf("starting %d host(s)%s\n", opts.Hosts, map[bool]string{true: " and etcd"}[opts.Etcd > 0])
+	opts.ID, opts.Dir = lab.Main, filepath.Join(root, "build", "lab")
+	l, err := lab.Start(ctx, opts)
 	if err != nil {
 		return err
 	}
 	if plugin {
-		for _, h := range l.Hosts {
-			fmt.Printf("%s: installing the plugin\n", h.Name)
-			if err := h.InstallPlugin(ctx); err != nil {
-				return errors.Join(err, l.Stop(context.WithoutCancel(ctx)))
-			}
+		if err := install(ctx, l); err != nil {
+			return errors.Join(err, l.Stop(context.WithoutCancel(ctx)))
 		}
 	}
 	if err := l.Detach(); err != nil {
@@ -37,6 +36,28 @@ func up(ctx context.Context, hosts int, plugin bool) error {
 	fmt.Printf("the lab is up after %s; end it with `make lab-down`\n", time.Since(began).Round(100*time.Millisecond))
 	for _, h := range l.Hosts {
 		fmt.Printf("  %s  %-12s docker -H unix://%s ps\n", h.Name, h.Addr, h.Socket)
+	}
+	for _, m := range l.Etcd {
+		fmt.Printf("  %s  %-12s etcd, pid %d\n", m.Name, m.Addr, m.PID())
+	}
+	if url := l.EtcdURL(); url != "" {
+		fmt.Printf("  DOCKSTACK_STORE=%s\n  nsenter --net=%s etcdctl --endpoints=%s get --prefix --keys-only /dockstack\n",
+			url, l.UnderlayNet(), strings.TrimPrefix(url, "etcd://"))
+	}
+	return nil
+}
+
+// install gives each host the plugin, joined to the lab's etcd if there is one.
+func install(ctx context.Context, l *lab.Lab) error {
+	for _, h := range l.Hosts {
+		fmt.Printf("%s: installing the plugin\n", h.Name)
+		settings, err := h.StoreSettings(ctx)
+		if err != nil {
+			return err
+		}
+		if err := h.InstallPlugin(ctx, settings...); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -8,11 +8,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/dockstack/dockstack/test/lab"
 )
 
-const usage = `usage: lab up [-hosts n] [-plugin=false] | down | engine -- command...
+const usage = `usage: lab up [-hosts n] [-etcd n] [-plugin=false] | down | engine -- command...
 
-up      start n hosts, each with its own Docker Engine 29 and the plugin, and leave them running
+up      start n hosts, each with its own Docker Engine 29 and the plugin, and leave them running; with -etcd
+        they share the names in an etcd of that many members (1 or 3), without it each has its own
 down    remove them, and whatever a killed lab left
 engine  run a command with DOCKER_HOST set to an engine: the machine's own, or else a private one that
         lives as long as the command, has the machine's network and keeps its images in build/builder
@@ -35,11 +38,12 @@ func run(ctx context.Context, args []string) error {
 	case "up":
 		f := flag.NewFlagSet("up", flag.ContinueOnError)
 		hosts := f.Int("hosts", 1, "how many hosts")
+		etcd := f.Int("etcd", 0, "how many members the etcd that they share has; 0: none")
 		plugin := f.Bool("plugin", true, "install and enable the plugin on each")
 		if err := f.Parse(args[1:]); err != nil {
 			return err
 		}
-		return up(ctx, *hosts, *plugin)
+		return up(ctx, lab.Options{Hosts: *hosts, Etcd: *etcd}, *plugin)
 	case "down":
 		return down(ctx)
 	case "engine":
