@@ -16,6 +16,16 @@ var (
 	ErrOffload = errors.New("the kernel keeps an offload that the switch can't finish")
 	// ErrNoNAT says that the kernel can't redirect ports.
 	ErrNoNAT = errors.New("the kernel has no NAT by nftables")
+	// ErrNoFilter says that the kernel can't filter packets.
+	ErrNoFilter = errors.New("the kernel has no nftables, so packets of strangers can't be kept out of the tunnels: load the module nf_tables")
+	// ErrNoVXLAN says that the kernel can't make vxlan devices.
+	ErrNoVXLAN = errors.New("the kernel has no VXLAN (or no IPv6, for a tunnel address of that family): load the module vxlan")
+	// ErrVNITaken says that another device has the VNI on this UDP port.
+	ErrVNITaken = errors.New("this VNI is taken on this port; set DOCKSTACK_VXLAN_PORT to another port on all hosts, or give the network another VNI")
+	// ErrPortTaken says that another program has the UDP port.
+	ErrPortTaken = errors.New("another program has this UDP port, as an Open vSwitch tunnel or, on 4789, Docker Swarm; set DOCKSTACK_VXLAN_PORT to another port on all hosts")
+	// ErrNoVTEP says that there is no usable tunnel address.
+	ErrNoVTEP = errors.New("no address for tunnels")
 	// ErrBadSpec says that the caller asked for a link that can't be.
 	ErrBadSpec = errors.New("bad link")
 )

@@ -95,7 +95,7 @@ func (m *Manager) addAddr(l netlink.Link, a netip.Prefix) error {
 // RemoveGateway removes what PutGateway made. Rules of a gateway whose
 // interface someone else removed go as well.
 func (m *Manager) RemoveGateway(ctx context.Context, host string) error {
-	if err := m.deleteOne(ctx, host); err != nil {
+	if err := m.deleteOne(ctx, typeVeth, host); err != nil {
 		return err
 	}
 	return m.SweepRules(ctx)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
@@ -36,9 +37,13 @@ type Manager struct {
 	// raw is for messages that netlink.Handle doesn't know.
 	raw map[int]*nl.SocketHandle
 	eth *features
-	// del holds handles of their own for deletions: a handle waits for one
-	// answer at a time.
-	del chan *netlink.Handle
+	// spares holds handles of their own for what takes long, deletions and many
+	// entries: a handle waits for one answer at a time.
+	spares chan *netlink.Handle
+	// nft is a connection that keeps its socket, which belongs to a namespace.
+	nft *nftables.Conn
+	// nftMu guards nft: what two calls queue must not go together.
+	nftMu sync.Mutex
 	// rulesMu guards the forwarding rules: they are compared as a whole.
 	rulesMu sync.Mutex
 }
@@ -48,7 +53,7 @@ var _ fabric.Links = (*Manager)(nil)
 // Open returns a Manager for the network namespace of the calling thread.
 // Close releases it.
 func Open(log *slog.Logger) (*Manager, error) {
-	m := &Manager{log: log, del: make(chan *netlink.Handle, deleters)}
+	m := &Manager{log: log, spares: make(chan *netlink.Handle, deleters)}
 	if err := m.open(); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("open netlink: %w", err)
@@ -66,7 +71,7 @@ func (m *Manager) open() error {
 		if err != nil {
 			return err
 		}
-		m.del <- h
+		m.spares <- h
 	}
 	sock, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
 	if err != nil {
@@ -76,9 +81,27 @@ func (m *Manager) open() error {
 	if err := setTimeout(sock); err != nil {
 		return err
 	}
-	m.eth, err = openFeatures()
-	return err
+	if m.eth, err = openFeatures(); err != nil {
+		return err
+	}
+	if m.nft, err = openNFT(); err != nil {
+		// Only tunnels need it: PutTunnelFilter tries again, and says why.
+		m.log.Debug("no nftables yet", "error", err)
+	}
+	return nil
 }
+
+// spare takes a handle for something long; putBack returns it.
+func (m *Manager) spare(ctx context.Context) (*netlink.Handle, error) {
+	select {
+	case h := <-m.spares:
+		return h, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (m *Manager) putBack(h *netlink.Handle) { m.spares <- h }
 
 func newHandle() (*netlink.Handle, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -102,14 +125,17 @@ func (m *Manager) Close() {
 	if m.nl != nil {
 		m.nl.Close()
 	}
-	for len(m.del) > 0 {
-		(<-m.del).Close()
+	for len(m.spares) > 0 {
+		(<-m.spares).Close()
 	}
 	for _, s := range m.raw {
 		s.Close()
 	}
 	if m.eth != nil {
 		m.eth.close()
+	}
+	if m.nft != nil {
+		_ = m.nft.CloseLasting()
 	}
 }
 

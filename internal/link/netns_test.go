@@ -24,10 +24,10 @@ type space struct {
 	*netlink.Handle
 }
 
-func newSpace(t *testing.T) *space {
-	t.Helper()
+func newSpace(tb testing.TB) *space {
+	tb.Helper()
 	if os.Geteuid() != 0 {
-		t.Fatal("these tests make network namespaces: run them as root")
+		tb.Fatal("these tests make network namespaces: run them as root")
 	}
 	var fd netns.NsHandle
 	var err error
@@ -36,12 +36,12 @@ func newSpace(t *testing.T) *space {
 			fd, err = netns.Get()
 		}
 	})
-	must(t, err)
+	must(tb, err)
 	h, err := netlink.NewHandleAt(fd, unix.NETLINK_ROUTE)
-	must(t, err)
-	t.Cleanup(func() { h.Close(); _ = fd.Close() })
+	must(tb, err)
+	tb.Cleanup(func() { h.Close(); _ = fd.Close() })
 	s := &space{fd: fd, Handle: h}
-	s.up(t, "lo")
+	s.up(tb, "lo")
 	return s
 }
 
@@ -57,33 +57,33 @@ func onThread(fn func()) {
 }
 
 // in runs fn inside the namespace.
-func (s *space) in(t *testing.T, fn func() error) {
-	t.Helper()
+func (s *space) in(tb testing.TB, fn func() error) {
+	tb.Helper()
 	var err error
 	onThread(func() {
 		if err = netns.Set(s.fd); err == nil {
 			err = fn()
 		}
 	})
-	must(t, err)
+	must(tb, err)
 }
 
 // manager opens a Manager for the namespace.
-func (s *space) manager(t *testing.T) *Manager {
-	t.Helper()
+func (s *space) manager(tb testing.TB) *Manager {
+	tb.Helper()
 	var m *Manager
-	s.in(t, func() (err error) {
+	s.in(tb, func() (err error) {
 		m, err = Open(slog.New(slog.DiscardHandler))
 		return err
 	})
-	t.Cleanup(m.Close)
+	tb.Cleanup(m.Close)
 	return m
 }
 
-func (s *space) link(t *testing.T, name string) netlink.Link {
-	t.Helper()
+func (s *space) link(tb testing.TB, name string) netlink.Link {
+	tb.Helper()
 	l, err := s.LinkByName(name)
-	must(t, err)
+	must(tb, err)
 	return l
 }
 
@@ -92,83 +92,83 @@ func (s *space) has(name string) bool {
 	return err == nil
 }
 
-func (s *space) up(t *testing.T, name string) {
-	t.Helper()
-	must(t, s.LinkSetUp(s.link(t, name)))
+func (s *space) up(tb testing.TB, name string) {
+	tb.Helper()
+	must(tb, s.LinkSetUp(s.link(tb, name)))
 }
 
-func (s *space) addr(t *testing.T, name, prefix string) {
-	t.Helper()
+func (s *space) addr(tb testing.TB, name, prefix string) {
+	tb.Helper()
 	a := &netlink.Addr{IPNet: toIPNet(netip.MustParsePrefix(prefix))}
 	if a.IP.To4() == nil {
 		a.Flags = unix.IFA_F_NODAD
 	}
-	must(t, s.AddrAdd(s.link(t, name), a))
+	must(tb, s.AddrAdd(s.link(tb, name), a))
 }
 
-func (s *space) route(t *testing.T, to, via string) {
-	t.Helper()
-	must(t, s.RouteAdd(&netlink.Route{Dst: toIPNet(netip.MustParsePrefix(to)), Gw: net.ParseIP(via)}))
+func (s *space) route(tb testing.TB, to, via string) {
+	tb.Helper()
+	must(tb, s.RouteAdd(&netlink.Route{Dst: toIPNet(netip.MustParsePrefix(to)), Gw: net.ParseIP(via)}))
 }
 
-func (s *space) bridge(t *testing.T, name string) {
-	t.Helper()
+func (s *space) bridge(tb testing.TB, name string) {
+	tb.Helper()
 	a := netlink.NewLinkAttrs()
 	a.Name = name
-	must(t, s.LinkAdd(&netlink.Bridge{LinkAttrs: a}))
-	s.up(t, name)
+	must(tb, s.LinkAdd(&netlink.Bridge{LinkAttrs: a}))
+	s.up(tb, name)
 }
 
-func (s *space) enslave(t *testing.T, name, bridge string) {
-	t.Helper()
-	must(t, s.LinkSetMaster(s.link(t, name), s.link(t, bridge)))
+func (s *space) enslave(tb testing.TB, name, bridge string) {
+	tb.Helper()
+	must(tb, s.LinkSetMaster(s.link(tb, name), s.link(tb, bridge)))
 }
 
 // wire joins the namespace to other with a plain veth pair.
-func (s *space) wire(t *testing.T, name string, other *space, peer string) {
-	t.Helper()
+func (s *space) wire(tb testing.TB, name string, other *space, peer string) {
+	tb.Helper()
 	a := netlink.NewLinkAttrs()
 	a.Name = name
 	v := netlink.NewVeth(a)
 	v.PeerName, v.PeerNamespace = peer, netlink.NsFd(other.fd)
-	must(t, s.LinkAdd(v))
-	s.up(t, name)
-	other.up(t, peer)
+	must(tb, s.LinkAdd(v))
+	s.up(tb, name)
+	other.up(tb, peer)
 }
 
 // take moves a link here and sets it up, as the engine does.
-func (s *space) take(t *testing.T, from *space, name, as string) {
-	t.Helper()
-	must(t, from.LinkSetNsFd(from.link(t, name), int(s.fd)))
-	must(t, s.LinkSetName(s.link(t, name), as))
-	s.up(t, as)
+func (s *space) take(tb testing.TB, from *space, name, as string) {
+	tb.Helper()
+	must(tb, from.LinkSetNsFd(from.link(tb, name), int(s.fd)))
+	must(tb, s.LinkSetName(s.link(tb, name), as))
+	s.up(tb, as)
 }
 
 // sysctl sets a file below /proc/sys/net of the namespace.
-func (s *space) sysctl(t *testing.T, file, value string) {
-	t.Helper()
-	s.in(t, func() error { return os.WriteFile(filepath.Join("/proc/sys/net", file), []byte(value), 0o600) })
+func (s *space) sysctl(tb testing.TB, file, value string) {
+	tb.Helper()
+	s.in(tb, func() error { return os.WriteFile(filepath.Join("/proc/sys/net", file), []byte(value), 0o600) })
 }
 
-func (s *space) sysctlIs(t *testing.T, file, want string) {
-	t.Helper()
+func (s *space) sysctlIs(tb testing.TB, file, want string) {
+	tb.Helper()
 	var got []byte
-	s.in(t, func() (err error) {
+	s.in(tb, func() (err error) {
 		got, err = os.ReadFile(filepath.Join("/proc/sys/net", file))
 		return err
 	})
 	if string(got) != want+"\n" {
-		t.Errorf("%s is %q, want %q", file, got, want)
+		tb.Errorf("%s is %q, want %q", file, got, want)
 	}
 }
 
 // tcp is whether a TCP connection from s to addr, where to listens, carries a
 // byte both ways.
-func tcp(t *testing.T, s, to *space, addr string) error {
-	t.Helper()
+func tcp(tb testing.TB, s, to *space, addr string) error {
+	tb.Helper()
 	var ln net.Listener
-	to.in(t, func() (err error) {
-		ln, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(addr, "0"))
+	to.in(tb, func() (err error) {
+		ln, err = (&net.ListenConfig{}).Listen(tb.Context(), "tcp", net.JoinHostPort(addr, "0"))
 		return err
 	})
 	defer func() { _ = ln.Close() }()
@@ -179,8 +179,8 @@ func tcp(t *testing.T, s, to *space, addr string) error {
 		}
 	}()
 	var dialErr error
-	s.in(t, func() error {
-		ctx, stop := context.WithTimeout(t.Context(), arrives)
+	s.in(tb, func() error {
+		ctx, stop := context.WithTimeout(tb.Context(), arrives)
 		defer stop()
 		var c net.Conn
 		if c, dialErr = (&net.Dialer{}).DialContext(ctx, "tcp", ln.Addr().String()); dialErr != nil {
@@ -206,16 +206,16 @@ const (
 
 // reaches is whether a datagram from s gets to addr in to; no answer needed,
 // so that a one-way leak shows as well.
-func reaches(t *testing.T, s, to *space, addr string, within time.Duration) bool {
-	t.Helper()
+func reaches(tb testing.TB, s, to *space, addr string, within time.Duration) bool {
+	tb.Helper()
 	var pc net.PacketConn
-	to.in(t, func() (err error) {
-		pc, err = (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", net.JoinHostPort(addr, "0"))
+	to.in(tb, func() (err error) {
+		pc, err = (&net.ListenConfig{}).ListenPacket(tb.Context(), "udp", net.JoinHostPort(addr, "0"))
 		return err
 	})
 	defer func() { _ = pc.Close() }()
-	s.in(t, func() error {
-		c, err := (&net.Dialer{}).DialContext(t.Context(), "udp", pc.LocalAddr().String())
+	s.in(tb, func() error {
+		c, err := (&net.Dialer{}).DialContext(tb.Context(), "udp", pc.LocalAddr().String())
 		if err != nil {
 			return nil // no route is no reach
 		}
@@ -225,26 +225,26 @@ func reaches(t *testing.T, s, to *space, addr string, within time.Duration) bool
 		}
 		return nil
 	})
-	must(t, pc.SetReadDeadline(time.Now().Add(within)))
+	must(tb, pc.SetReadDeadline(time.Now().Add(within)))
 	_, _, err := pc.ReadFrom(make([]byte, 8))
 	return err == nil
 }
 
 // wantReach fails the test unless a datagram gets there, or doesn't, as wanted.
-func wantReach(t *testing.T, what string, s, to *space, addr string, want bool) {
-	t.Helper()
+func wantReach(tb testing.TB, what string, s, to *space, addr string, want bool) {
+	tb.Helper()
 	within := mustNot
 	if want {
 		within = arrives
 	}
-	if got := reaches(t, s, to, addr, within); got != want {
-		t.Errorf("%s, to %s: arrived %v, want %v", what, addr, got, want)
+	if got := reaches(tb, s, to, addr, within); got != want {
+		tb.Errorf("%s, to %s: arrived %v, want %v", what, addr, got, want)
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }

@@ -199,12 +199,17 @@ func (m *Manager) setMTU(l netlink.Link, mtu int) error {
 // DeleteVeth removes pairs by their host ends. One deletion waits some 17 ms
 // for the kernel to be done with the link, so they wait side by side.
 func (m *Manager) DeleteVeth(ctx context.Context, hosts ...string) error {
+	return m.deleteAll(ctx, typeVeth, hosts)
+}
+
+// deleteAll removes links of one type.
+func (m *Manager) deleteAll(ctx context.Context, kind string, names []string) error {
 	var g errgroup.Group
 	g.SetLimit(deleters)
-	errs := make([]error, len(hosts))
-	for i, name := range hosts {
+	errs := make([]error, len(names))
+	for i, name := range names {
 		g.Go(func() error {
-			errs[i] = m.deleteOne(ctx, name)
+			errs[i] = m.deleteOne(ctx, kind, name)
 			return nil
 		})
 	}
@@ -212,14 +217,12 @@ func (m *Manager) DeleteVeth(ctx context.Context, hosts ...string) error {
 	return errors.Join(errs...)
 }
 
-func (m *Manager) deleteOne(ctx context.Context, name string) error {
-	var h *netlink.Handle
-	select {
-	case h = <-m.del:
-	case <-ctx.Done():
-		return fmt.Errorf("remove %s: %w", name, ctx.Err())
+func (m *Manager) deleteOne(ctx context.Context, kind, name string) error {
+	h, err := m.spare(ctx)
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", name, err)
 	}
-	defer func() { m.del <- h }()
+	defer m.putBack(h)
 	l, err := h.LinkByName(name)
 	if absent(err) {
 		return nil
@@ -227,7 +230,7 @@ func (m *Manager) deleteOne(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", name, err)
 	}
-	if l.Type() != typeVeth {
+	if l.Type() != kind {
 		return fmt.Errorf("remove %s: %w: it is a %s", name, ErrNotOurs, l.Type())
 	}
 	if err := h.LinkDel(l); err != nil && !absent(err) {

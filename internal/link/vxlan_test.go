@@ -1,0 +1,348 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/dockstack/dockstack/internal/fabric"
+)
+
+const tunnelPort = 14789
+
+// site is a host with one container, on a Linux bridge that stands in for the
+// switch, and a tunnel.
+type site struct {
+	host, box *space
+	m         *Manager
+	vtep      netip.Addr
+	mac       [6]byte
+}
+
+// newSites joins hosts by an underlay, in which each has its place as the last
+// number of its address, IPv4 and IPv6.
+func newSites(t *testing.T, n int, six bool) []*site {
+	t.Helper()
+	underlay := newSpace(t)
+	underlay.bridge(t, "wires")
+	out := make([]*site, n)
+	for i := range out {
+		s := &site{host: newSpace(t), box: newSpace(t)}
+		last := i + 1
+		underlay.wire(t, fmt.Sprintf("to%d", last), s.host, "wan")
+		underlay.enslave(t, fmt.Sprintf("to%d", last), "wires")
+		s.host.addr(t, "wan", fmt.Sprintf("192.0.2.%d/24", last))
+		s.host.addr(t, "wan", fmt.Sprintf("2001:db8::%d/64", last))
+		s.m = s.host.manager(t)
+		s.vtep = netip.AddrFrom4([4]byte{192, 0, 2, byte(last)})
+		if six {
+			s.vtep = netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", last))
+		}
+		s.mac = [6]byte{2, 0x42, 10, 0, 0, byte(last)}
+		s.host.bridge(t, "net")
+		s.host.sysctl(t, "ipv4/conf/net/arp_ignore", "8")
+		s.host.sysctl(t, "ipv6/conf/net/disable_ipv6", "1")
+		v := spec("dsva", "dsca")
+		v.PeerMAC = s.mac[:]
+		must(t, s.m.AddVeth(t.Context(), v))
+		s.host.enslave(t, "dsva", "net")
+		s.box.take(t, s.host, "dsca", "eth0")
+		s.box.addr(t, "eth0", fmt.Sprintf("10.0.0.%d/24", last))
+		s.box.addr(t, "eth0", fmt.Sprintf("fd00::%d/64", last))
+		must(t, s.m.PutVXLAN(t.Context(), s.spec()))
+		s.host.enslave(t, "dsx7", "net")
+		out[i] = s
+	}
+	return out
+}
+
+func (s *site) spec() fabric.VXLANSpec {
+	return fabric.VXLANSpec{Name: "dsx7", Alias: "tunnel of 7", VNI: 7, Local: s.vtep, Port: tunnelPort, MTU: 1450 - 20}
+}
+
+// entries are a host's for all others: their containers, and floods.
+func entries(to ...*site) []fabric.FDBEntry {
+	var out []fabric.FDBEntry
+	for _, s := range to {
+		out = append(out, fabric.FDBEntry{MAC: s.mac, VTEP: s.vtep}, fabric.FDBEntry{VTEP: s.vtep})
+	}
+	return out
+}
+
+// permanents are the permanent entries of a device as text.
+func (s *site) permanents(t *testing.T) []string {
+	t.Helper()
+	have, err := s.m.listFDB(s.host.link(t, "dsx7").Attrs().Index)
+	must(t, err)
+	out := make([]string, len(have))
+	for i, e := range have {
+		out[i] = net.HardwareAddr(e.MAC[:]).String() + " " + e.VTEP.String()
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Frames go to the host that has the container, and those to all to every host;
+// over IPv4 and over IPv6.
+func TestTunnelCarriesFrames(t *testing.T) {
+	for name, six := range map[string]bool{"IPv4 underlay": false, "IPv6 underlay": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSites(t, 3, six)
+			for i, a := range s {
+				others := slices.Delete(slices.Clone(s), i, i+1)
+				must(t, a.m.PutTunnelFilter(t.Context(), fabric.TunnelFilter{Port: tunnelPort, Peers: vteps(others)}))
+				for range 2 { // again changes nothing
+					must(t, a.m.PutVXLAN(t.Context(), a.spec()))
+					must(t, a.m.ChangeFDB(t.Context(), "dsx7", fabric.FDBChange{Reset: true, Add: entries(others...)}))
+				}
+				if got := a.permanents(t); len(got) != 4 {
+					t.Errorf("host %d has entries %v", i, got)
+				}
+			}
+			for _, to := range s[1:] {
+				last := to.mac[5]
+				for _, addr := range []string{fmt.Sprintf("10.0.0.%d", last), fmt.Sprintf("fd00::%d", last)} {
+					if err := tcp(t, s[0].box, to.box, addr); err != nil {
+						t.Errorf("TCP to %s: %v", addr, err)
+					}
+				}
+			}
+			if got := s[0].host.link(t, "dsx7").Attrs(); got.Flags&net.FlagUp == 0 || got.RawFlags&unix.IFF_NOARP == 0 || got.Alias != "tunnel of 7" || got.MTU != 1430 {
+				t.Errorf("the device is %+v", got)
+			}
+			addrs, err := s[0].host.AddrList(s[0].host.link(t, "dsx7"), netlink.FAMILY_ALL)
+			if err != nil || len(addrs) > 0 {
+				t.Errorf("the device has addresses of its own: %v, %v", addrs, err)
+			}
+		})
+	}
+}
+
+func vteps(s []*site) []netip.Addr {
+	out := make([]netip.Addr, len(s))
+	for i := range s {
+		out[i] = s[i].vtep
+	}
+	return out
+}
+
+// An open kernel datapath on another host sends no checksums over IPv6.
+func TestTunnelTakesPacketsWithoutChecksum(t *testing.T) {
+	s := newSites(t, 2, true)
+	for i, a := range s {
+		must(t, a.m.ChangeFDB(t.Context(), "dsx7", fabric.FDBChange{Add: entries(s[1-i])}))
+	}
+	must(t, s[1].host.LinkDel(s[1].host.link(t, "dsx7")))
+	theirs := wantedVXLAN(s[1].spec())
+	theirs.UDP6ZeroCSumTx = true
+	must(t, s[1].host.LinkAdd(theirs))
+	s[1].host.up(t, "dsx7")
+	s[1].host.enslave(t, "dsx7", "net")
+	must(t, s[1].m.ChangeFDB(t.Context(), "dsx7", fabric.FDBChange{Add: entries(s[0])}))
+	if err := tcp(t, s[0].box, s[1].box, "10.0.0.2"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A device that was left by an earlier process is completed; what can't be
+// changed makes it anew; an address is changed in place.
+func TestPutVXLANMakesItSo(t *testing.T) {
+	one := netip.MustParseAddr("192.0.2.1")
+	base := fabric.VXLANSpec{Name: "dsx7", Alias: "a", VNI: 7, Local: one, Port: tunnelPort, MTU: 1450}
+	entry := fabric.FDBEntry{MAC: [6]byte{2, 0, 0, 0, 0, 9}, VTEP: netip.MustParseAddr("192.0.2.9")}
+	for name, tc := range map[string]struct {
+		change func(*fabric.VXLANSpec)
+		anew   bool
+	}{
+		"nothing":        {func(*fabric.VXLANSpec) {}, false},
+		"alias and MTU":  {func(s *fabric.VXLANSpec) { s.Alias, s.MTU = "b", 1400 }, false},
+		"address":        {func(s *fabric.VXLANSpec) { s.Local = one.Next() }, false},
+		"VNI":            {func(s *fabric.VXLANSpec) { s.VNI = 8 }, true},
+		"port":           {func(s *fabric.VXLANSpec) { s.Port++ }, true},
+		"address family": {func(s *fabric.VXLANSpec) { s.Local = netip.MustParseAddr("2001:db8::1") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host := newSpace(t)
+			m := host.manager(t)
+			must(t, m.PutVXLAN(t.Context(), base))
+			must(t, m.ChangeFDB(t.Context(), "dsx7", fabric.FDBChange{Add: []fabric.FDBEntry{entry}}))
+			index := host.link(t, "dsx7").Attrs().Index
+			want := base
+			tc.change(&want)
+			must(t, host.manager(t).PutVXLAN(t.Context(), want))
+			l, ok := host.link(t, "dsx7").(*netlink.Vxlan)
+			if !ok {
+				t.Fatal("no vxlan device any more")
+			}
+			src, _ := netip.AddrFromSlice(l.SrcAddr)
+			if l.VxlanId != int(want.VNI) || l.Port != int(want.Port) || src.Unmap() != want.Local || l.MTU != want.MTU || l.Alias != want.Alias || !l.Learning || l.Flags&net.FlagUp == 0 {
+				t.Errorf("the device is %+v", l)
+			}
+			if anew := l.Index != index; anew != tc.anew {
+				t.Errorf("made anew: %v, want %v", anew, tc.anew)
+			}
+			left, err := m.listFDB(l.Index)
+			must(t, err)
+			if kept := slices.Contains(left, entry); kept == tc.anew {
+				t.Errorf("entry kept: %v; have %v", kept, left)
+			}
+		})
+	}
+}
+
+// Entries made by an older process with other settings are someone's mistake.
+func TestForeignVXLANIsMadeAnew(t *testing.T) {
+	host := newSpace(t)
+	spec := fabric.VXLANSpec{Name: "dsx7", VNI: 7, Local: netip.MustParseAddr("192.0.2.1"), Port: tunnelPort, MTU: 1450}
+	for name, change := range map[string]func(*netlink.Vxlan){
+		"no learning": func(v *netlink.Vxlan) { v.Learning = false },
+		"a group":     func(v *netlink.Vxlan) { v.Group = net.IPv4(192, 0, 2, 200) },
+		"proxy":       func(v *netlink.Vxlan) { v.Proxy = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := wantedVXLAN(spec)
+			change(v)
+			must(t, host.LinkAdd(v))
+			index := host.link(t, "dsx7").Attrs().Index
+			m := host.manager(t)
+			must(t, m.PutVXLAN(t.Context(), spec))
+			if host.link(t, "dsx7").Attrs().Index == index {
+				t.Error("it was kept")
+			}
+			for range 2 {
+				must(t, m.RemoveVXLAN(t.Context(), "dsx7", "dsx8"))
+			}
+			if host.has("dsx7") {
+				t.Error("it is still there")
+			}
+		})
+	}
+}
+
+func TestBadTunnels(t *testing.T) {
+	good := fabric.VXLANSpec{Name: "dsx7", VNI: 7, Local: netip.MustParseAddr("192.0.2.1"), Port: 4789, MTU: 1450}
+	for name, tc := range map[string]struct {
+		change func(*testing.T, *space, *fabric.VXLANSpec)
+		want   error
+		says   string
+	}{
+		"no VNI":            {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.VNI = 0 }, ErrBadSpec, "VNI"},
+		"VNI too large":     {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.VNI = 1 << 24 }, ErrBadSpec, "16777215"},
+		"no port":           {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Port = 0 }, ErrBadSpec, "port"},
+		"no address":        {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Local = netip.Addr{} }, ErrBadSpec, "no address"},
+		"loopback address":  {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Local = netip.MustParseAddr("::1") }, ErrBadSpec, "no other host"},
+		"long name":         {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Name = "dsx3456789012345" }, ErrBadSpec, "15 bytes"},
+		"long alias":        {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Alias = strings.Repeat("a", 256) }, ErrBadSpec, "alias"},
+		"MTU too small":     {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.MTU = 60 }, ErrBadSpec, "MTU"},
+		"the name is taken": {func(t *testing.T, h *space, _ *fabric.VXLANSpec) { h.bridge(t, "dsx7") }, ErrNotOurs, "bridge"},
+		"another device has the VNI": {func(t *testing.T, h *space, _ *fabric.VXLANSpec) {
+			v := wantedVXLAN(good)
+			v.Name = "somebodys"
+			must(t, h.LinkAdd(v))
+		}, ErrVNITaken, "link somebodys"},
+		"Docker's overlay has the VNI": {func(t *testing.T, h *space, _ *fabric.VXLANSpec) {
+			v := wantedVXLAN(good)
+			v.Name = "somebodys"
+			must(t, h.LinkAdd(v))
+			must(t, h.LinkSetNsFd(h.link(t, "somebodys"), int(newSpace(t).fd)))
+		}, ErrVNITaken, "Docker"},
+		"another program has the port": {func(t *testing.T, h *space, s *fabric.VXLANSpec) {
+			h.in(t, func() error {
+				pc, err := net.ListenPacket("udp4", "0.0.0.0:4789")
+				if err == nil {
+					t.Cleanup(func() { _ = pc.Close() })
+				}
+				return err
+			})
+			s.VNI = 9
+		}, ErrPortTaken, "DOCKSTACK_VXLAN_PORT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host := newSpace(t)
+			s := good
+			tc.change(t, host, &s)
+			err := host.manager(t).PutVXLAN(t.Context(), s)
+			if !errors.Is(err, tc.want) || !strings.Contains(fmt.Sprint(err), tc.says) {
+				t.Fatalf("got %v; want %v that says %q", err, tc.want, tc.says)
+			}
+			t.Log(err)
+			if l, lerr := host.LinkByName(s.Name); lerr == nil && l.Type() == typeVXLAN {
+				t.Error("half a device is left")
+			}
+		})
+	}
+}
+
+// A peer's container moves to a third host: the entry follows, what the kernel
+// learned of others stays, and frames under a known MAC from elsewhere change
+// nothing.
+func TestChangeFDB(t *testing.T) {
+	s := newSites(t, 1, false)[0]
+	add := func(c fabric.FDBChange) {
+		t.Helper()
+		for range 2 {
+			must(t, s.m.ChangeFDB(t.Context(), "dsx7", c))
+		}
+	}
+	want := func(lines ...string) {
+		t.Helper()
+		if got := s.permanents(t); !slices.Equal(got, lines) {
+			t.Errorf("got %q, want %q", got, lines)
+		}
+	}
+	a, b := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")
+	mac := [6]byte{2, 0, 0, 0, 0, 1}
+	add(fabric.FDBChange{Add: []fabric.FDBEntry{{MAC: mac, VTEP: a}, {VTEP: a}, {VTEP: b}}})
+	want("00:00:00:00:00:00 192.0.2.2", "00:00:00:00:00:00 192.0.2.3", "02:00:00:00:00:01 192.0.2.2")
+	// It moves; the removal of where it was comes in one change with it, or late.
+	add(fabric.FDBChange{Add: []fabric.FDBEntry{{MAC: mac, VTEP: b}}, Del: []fabric.FDBEntry{{MAC: mac, VTEP: a}, {VTEP: a}}})
+	want("00:00:00:00:00:00 192.0.2.3", "02:00:00:00:00:01 192.0.2.3")
+	// The kernel learned two others; one of them becomes known.
+	index := s.host.link(t, "dsx7").Attrs().Index
+	known, learned := [6]byte{2, 0, 0, 0, 0, 2}, [6]byte{0, 0, 0x5e, 0, 1, 51}
+	for _, m := range [][6]byte{known, learned} {
+		must(t, s.host.NeighSet(&netlink.Neigh{
+			LinkIndex: index, Family: unix.AF_BRIDGE, State: unix.NUD_REACHABLE, Flags: netlink.NTF_SELF, IP: a.AsSlice(), HardwareAddr: m[:],
+		}))
+	}
+	add(fabric.FDBChange{Reset: true, Add: []fabric.FDBEntry{{VTEP: a}, {MAC: known, VTEP: b}}})
+	want("00:00:00:00:00:00 192.0.2.2", "02:00:00:00:00:02 192.0.2.3")
+	all, err := s.host.NeighList(index, unix.AF_BRIDGE)
+	must(t, err)
+	if !slices.ContainsFunc(all, func(n netlink.Neigh) bool { return slices.Equal(n.HardwareAddr, learned[:]) }) {
+		t.Errorf("what was learned is gone: %v", all)
+	}
+	add(fabric.FDBChange{Reset: true})
+	want()
+	if err := s.m.ChangeFDB(t.Context(), "dsx8", fabric.FDBChange{}); err == nil || !strings.Contains(err.Error(), "dsx8") {
+		t.Errorf("a device that isn't there: %v", err)
+	}
+}
+
+func BenchmarkChangeFDB(b *testing.B) {
+	const n = 10000
+	m := newSpace(b).manager(b)
+	must(b, m.PutVXLAN(b.Context(), fabric.VXLANSpec{Name: "dsx7", VNI: 7, Local: netip.MustParseAddr("192.0.2.1"), Port: tunnelPort, MTU: 1450}))
+	change := fabric.FDBChange{Reset: true}
+	for i := range n {
+		change.Add = append(change.Add, fabric.FDBEntry{MAC: [6]byte{2, 0, 0, 0, byte(i >> 8), byte(i)}, VTEP: netip.AddrFrom4([4]byte{192, 0, 2, byte(2 + i%200)})})
+	}
+	for b.Loop() {
+		for _, c := range []struct {
+			unit   string
+			change fabric.FDBChange
+		}{{"add-ms", change}, {"same-ms", change}, {"remove-ms", fabric.FDBChange{Reset: true}}} {
+			began := time.Now()
+			must(b, m.ChangeFDB(b.Context(), "dsx7", c.change))
+			b.ReportMetric(float64(time.Since(began).Milliseconds()), c.unit)
+		}
+	}
+}
