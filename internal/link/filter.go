@@ -19,6 +19,7 @@ import (
 const (
 	// filterTable is the name of the nftables table with the tunnels' filter.
 	filterTable = "dockstack_tunnels"
+	filterChain = "received"
 	// setPart is how many addresses go into one message: its length is a number
 	// of 16 bits, and an IPv6 address takes 28 bytes.
 	setPart = 1000
@@ -48,14 +49,53 @@ func (m *Manager) PutTunnelFilter(_ context.Context, f fabric.TunnelFilter) erro
 			return fmt.Errorf("filter UDP port %d: %w", f.Port, err)
 		}
 	}
-	err = c.Flush()
-	switch {
-	case noFamily(err) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("filter UDP port %d: %w: %w", f.Port, ErrNoFilter, err)
-	case err != nil:
-		return fmt.Errorf("filter UDP port %d for %d peers: %w", f.Port, len(f.Peers), err)
+	if err := c.Flush(); err != nil {
+		return filterError(f, err)
 	}
 	return nil
+}
+
+func filterError(f fabric.TunnelFilter, err error) error {
+	if noFamily(err) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("filter UDP port %d: %w: %w", f.Port, ErrNoFilter, err)
+	}
+	return fmt.Errorf("filter UDP port %d for %d peers: %w", f.Port, len(f.Peers), err)
+}
+
+// TunnelDrops returns how many packets of strangers the filter has dropped since
+// it was last changed.
+func (m *Manager) TunnelDrops() (uint64, error) {
+	m.nftMu.Lock()
+	defer m.nftMu.Unlock()
+	c, err := m.nftConnLocked()
+	if err != nil {
+		return 0, fmt.Errorf("read the tunnels' filter: %w", err)
+	}
+	n, err := tunnelDrops(c)
+	if err != nil {
+		return 0, fmt.Errorf("read the tunnels' filter: %w", err)
+	}
+	return n, nil
+}
+
+func tunnelDrops(c *nftables.Conn) (uint64, error) {
+	t := &nftables.Table{Name: filterTable, Family: nftables.TableFamilyINet}
+	rules, err := c.GetRules(t, &nftables.Chain{Name: filterChain, Table: t})
+	if errors.Is(err, unix.ENOENT) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	var n uint64
+	for _, r := range rules {
+		for _, e := range r.Exprs {
+			if counter, ok := e.(*expr.Counter); ok {
+				n += counter.Packets
+			}
+		}
+	}
+	return n, nil
 }
 
 // nftConnLocked returns the connection, opened anew where that failed before.
@@ -96,7 +136,7 @@ func addFilter(c *nftables.Conn, t *nftables.Table, f fabric.TunnelFilter) error
 	priority := nftables.ChainPriorityRaw
 	accept := nftables.ChainPolicyAccept
 	chain := c.AddChain(&nftables.Chain{
-		Name: "received", Table: t, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: priority, Policy: &accept,
+		Name: filterChain, Table: t, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: priority, Policy: &accept,
 	})
 	for _, fam := range filterFamilies {
 		set := &nftables.Set{Table: t, Name: fam.set, KeyType: fam.kind}

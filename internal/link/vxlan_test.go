@@ -198,7 +198,7 @@ func TestPutVXLANMakesItSo(t *testing.T) {
 	}
 }
 
-// Entries made by an older process with other settings are someone's mistake.
+// What somebody made under our name with other settings would not work.
 func TestForeignVXLANIsMadeAnew(t *testing.T) {
 	host := newSpace(t)
 	spec := fabric.VXLANSpec{Name: "dsx7", VNI: 7, Local: netip.MustParseAddr("192.0.2.1"), Port: tunnelPort, MTU: 1450}
@@ -229,46 +229,54 @@ func TestForeignVXLANIsMadeAnew(t *testing.T) {
 
 func TestBadTunnels(t *testing.T) {
 	good := fabric.VXLANSpec{Name: "dsx7", VNI: 7, Local: netip.MustParseAddr("192.0.2.1"), Port: 4789, MTU: 1450}
+	theirs := wantedVXLAN(good)
+	theirs.Name = "somebodys"
+	elsewhere := newSpace(t)
 	for name, tc := range map[string]struct {
-		change func(*testing.T, *space, *fabric.VXLANSpec)
+		change func(*fabric.VXLANSpec)
+		before func(*space) error
 		want   error
 		says   string
 	}{
-		"no VNI":            {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.VNI = 0 }, ErrBadSpec, "VNI"},
-		"VNI too large":     {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.VNI = 1 << 24 }, ErrBadSpec, "16777215"},
-		"no port":           {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Port = 0 }, ErrBadSpec, "port"},
-		"no address":        {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Local = netip.Addr{} }, ErrBadSpec, "no address"},
-		"loopback address":  {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Local = netip.MustParseAddr("::1") }, ErrBadSpec, "no other host"},
-		"long name":         {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Name = "dsx3456789012345" }, ErrBadSpec, "15 bytes"},
-		"long alias":        {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.Alias = strings.Repeat("a", 256) }, ErrBadSpec, "alias"},
-		"MTU too small":     {func(_ *testing.T, _ *space, s *fabric.VXLANSpec) { s.MTU = 60 }, ErrBadSpec, "MTU"},
-		"the name is taken": {func(t *testing.T, h *space, _ *fabric.VXLANSpec) { h.bridge(t, "dsx7") }, ErrNotOurs, "bridge"},
-		"another device has the VNI": {func(t *testing.T, h *space, _ *fabric.VXLANSpec) {
-			v := wantedVXLAN(good)
-			v.Name = "somebodys"
-			must(t, h.LinkAdd(v))
-		}, ErrVNITaken, "link somebodys"},
-		"Docker's overlay has the VNI": {func(t *testing.T, h *space, _ *fabric.VXLANSpec) {
-			v := wantedVXLAN(good)
-			v.Name = "somebodys"
-			must(t, h.LinkAdd(v))
-			must(t, h.LinkSetNsFd(h.link(t, "somebodys"), int(newSpace(t).fd)))
-		}, ErrVNITaken, "Docker"},
-		"another program has the port": {func(t *testing.T, h *space, s *fabric.VXLANSpec) {
-			h.in(t, func() error {
-				pc, err := net.ListenPacket("udp4", "0.0.0.0:4789")
-				if err == nil {
-					t.Cleanup(func() { _ = pc.Close() })
-				}
+		"no VNI":           {change: func(s *fabric.VXLANSpec) { s.VNI = 0 }, want: ErrBadSpec, says: "VNI"},
+		"VNI too large":    {change: func(s *fabric.VXLANSpec) { s.VNI = 1 << 24 }, want: ErrBadSpec, says: "16777215"},
+		"no port":          {change: func(s *fabric.VXLANSpec) { s.Port = 0 }, want: ErrBadSpec, says: "port"},
+		"no address":       {change: func(s *fabric.VXLANSpec) { s.Local = netip.Addr{} }, want: ErrBadSpec, says: "no address"},
+		"loopback address": {change: func(s *fabric.VXLANSpec) { s.Local = netip.IPv6Loopback() }, want: ErrBadSpec, says: "no other host"},
+		"long name":        {change: func(s *fabric.VXLANSpec) { s.Name = "dsx3456789012345" }, want: ErrBadSpec, says: "15 bytes"},
+		"long alias":       {change: func(s *fabric.VXLANSpec) { s.Alias = strings.Repeat("a", 256) }, want: ErrBadSpec, says: "alias"},
+		"MTU too small":    {change: func(s *fabric.VXLANSpec) { s.MTU = 60 }, want: ErrBadSpec, says: "MTU"},
+		"the name is taken": {before: func(h *space) error {
+			return h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "dsx7"}})
+		}, want: ErrNotOurs, says: "bridge"},
+		"another device has the VNI": {before: func(h *space) error { return h.LinkAdd(theirs) }, want: ErrVNITaken, says: "link somebodys"},
+		"Docker's overlay has the VNI": {before: func(h *space) error {
+			if err := h.LinkAdd(theirs); err != nil {
 				return err
-			})
-			s.VNI = 9
-		}, ErrPortTaken, "DOCKSTACK_VXLAN_PORT"},
+			}
+			l, err := h.LinkByName(theirs.Name)
+			if err != nil {
+				return err
+			}
+			return h.LinkSetNsFd(l, int(elsewhere.fd))
+		}, want: ErrVNITaken, says: "Docker"},
+		"another program has the port": {before: func(*space) error {
+			pc, err := net.ListenPacket("udp4", "0.0.0.0:4789")
+			if err == nil {
+				t.Cleanup(func() { _ = pc.Close() })
+			}
+			return err
+		}, want: ErrPortTaken, says: "DOCKSTACK_VXLAN_PORT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := newSpace(t)
 			s := good
-			tc.change(t, host, &s)
+			if tc.change != nil {
+				tc.change(&s)
+			}
+			if tc.before != nil {
+				host.in(t, func() error { return tc.before(host) })
+			}
 			err := host.manager(t).PutVXLAN(t.Context(), s)
 			if !errors.Is(err, tc.want) || !strings.Contains(fmt.Sprint(err), tc.says) {
 				t.Fatalf("got %v; want %v that says %q", err, tc.want, tc.says)
@@ -346,3 +354,6 @@ func BenchmarkChangeFDB(b *testing.B) {
 		}
 	}
 }
+
+// changeTo are the entries for some hosts.
+func changeTo(to ...*site) fabric.FDBChange { return fabric.FDBChange{Add: entries(to...)} }
