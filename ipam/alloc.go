@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,7 +15,13 @@ import (
 // unused as long as possible. When names hold them all, the lease that has
 // been parked longest gives way.
 func (t *tx) allocate(p *pool, name string) (netip.Addr, error) {
-	if addr, ok := p.nextFree(); ok {
+	var skip uint32
+	if t.retries > 0 {
+		// Other hosts look for an address at the same time, and take the next
+		// as well.
+		skip = t.skip(16)
+	}
+	if addr, ok := p.nextFree(skip); ok {
 		t.moveCursor(p, addr)
 		return addr, nil
 	}
@@ -28,9 +35,14 @@ func (t *tx) allocate(p *pool, name string) (netip.Addr, error) {
 	return l.addr, nil
 }
 
-// nextFree looks through the range once, beginning after the cursor. It takes
-// at most as many steps as there are holders, however large the range is.
-func (p *pool) nextFree() (netip.Addr, bool) {
+// skip is a number below some times the number of tries, which keeps hosts that
+// look for the same thing apart.
+func (t *tx) skip(some uint32) uint32 { return rand.Uint32N(some << min(t.retries, 6)) }
+
+// nextFree looks through the range once, beginning skip addresses after the
+// cursor. It takes at most as many steps as there are holders, and skip,
+// however large the range is.
+func (p *pool) nextFree(skip uint32) (netip.Addr, bool) {
 	if p.noFree {
 		return netip.Addr{}, false
 	}
@@ -38,6 +50,13 @@ func (p *pool) nextFree() (netip.Addr, bool) {
 	start := first
 	if p.cursor.IsValid() && p.rec.Range.Contains(p.cursor) && p.cursor != last {
 		start = p.cursor.Next()
+	}
+	for ; skip > 0; skip-- {
+		if start == last {
+			start = first
+		} else {
+			start = start.Next()
+		}
 	}
 	for a := start; ; {
 		if p.addrs[a] == nil && p.rec.setAside(a) == "" {
@@ -95,6 +114,7 @@ func (t *tx) full(p *pool, name string) error {
 			kept++
 		}
 	}
+	t.doubt(epochKey)
 	return fmt.Errorf("%w: no address for %q in %s: of the %s addresses of %s, running containers hold %d, %d are kept for fixed or reserved names, and the rest belong to the network itself; remove containers, take reservations back, or create the network with a larger --subnet or --ip-range",
 		ErrPoolFull, name, &p.rec, size(p.rec.Range), p.rec.Range, live, kept)
 }

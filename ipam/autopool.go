@@ -19,7 +19,14 @@ func (t *tx) autoSubnet(req PoolRequest, routes []netip.Prefix) (netip.Prefix, e
 		// A pool that was asked for and not released is never offered again
 		// while its create may go on: the engine asks repeatedly, and holds
 		// the answers it did not like.
-		if p.rec.Auto && p.rec.Overlay == req.Overlay && p.rec.Subnet.Addr().Is6() == req.V6 && !t.inUse(p) &&
+		if p.rec.Subnet.Addr().Is6() != req.V6 || p.rec.Overlay != req.Overlay {
+			continue
+		}
+		if req.Overlay != "" && !t.inUseHere(p) && len(t.inUseBy(p)) > 0 {
+			// The overlay has a subnet on other hosts: it is this one.
+			return p.rec.Subnet, nil
+		}
+		if p.rec.Auto && !t.inUse(p) &&
 			!overlapsAny(p.rec.Subnet, routes) && t.overlapping(p.rec.Subnet, p.rec.Overlay, p.id) == nil {
 			unused = append(unused, p)
 		}

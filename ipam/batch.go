@@ -18,6 +18,10 @@ type call struct {
 	do func(*tx) error
 	// reads: do decides nothing, so it sees only what is written.
 	reads bool
+	// learns: do takes over what is in the shared store already.
+	learns bool
+	// joins: do is part of Join.
+	joins bool
 	err   error
 }
 
@@ -41,9 +45,15 @@ func (r *Registry) run(ctx context.Context, c *call) error {
 	return c.err
 }
 
+func (r *Registry) newTx() *tx { return &tx{r: r, now: now(r.cfg), written: map[string][]byte{}} }
+
 // serve decides and writes a batch.
 func (r *Registry) serve(ctx context.Context, batch []*call) {
-	t := &tx{r: r, now: now(r.cfg), written: map[string]struct{}{}}
+	if r.shared() {
+		r.serveShared(ctx, batch)
+		return
+	}
+	t := r.newTx()
 	for _, c := range batch {
 		if !c.reads {
 			c.err = t.try(c.do)
@@ -78,7 +88,7 @@ func (r *Registry) commit(ctx context.Context, t *tx) error {
 		return nil
 	}
 	for _, op := range ops {
-		r.behind[op.Key] = struct{}{}
+		r.behind[op.Key] = nil
 	}
 	if errors.Is(err, kv.ErrNoSpace) {
 		return fmt.Errorf("nothing was changed: %w", err)
@@ -107,5 +117,8 @@ func (t *tx) publish(ctx context.Context) {
 	}
 	if len(t.undo) > 0 {
 		t.r.snap.Store(t.r.snap.Load().after(t))
+	}
+	if len(t.undo) > 0 || t.whole {
+		t.tellMoves()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dockstack/dockstack/internal/kv"
@@ -18,6 +19,14 @@ import (
 const (
 	poolPrefix  = "pool/"
 	leasePrefix = "lease/"
+	// use/ID/HOST is what a host does with a pool.
+	usePrefix = "use/"
+	// What follows exists in a shared store only, so that two hosts can't claim
+	// the same: addr/ID/ADDR has the name that holds an address, vni/N the pool
+	// that has a VNI, and epoch counts pools that came into use.
+	addrPrefix = "addr/"
+	vniPrefix  = "vni/"
+	epochKey   = "epoch"
 
 	recordVersion = 1
 )
@@ -29,6 +38,7 @@ const (
 	flagReserved
 	flagMAC
 	flagMACByUser
+	flagHost
 
 	flagsKnown = 1<<iota - 1
 )
@@ -38,9 +48,17 @@ var errRecord = errors.New("not a record that dockstack writes")
 func poolKey(id string) string        { return poolPrefix + id }
 func leaseKey(id, name string) string { return leasePrefix + id + "/" + name }
 
+func addrKey(id string, addr netip.Addr) string { return addrPrefix + id + "/" + addr.String() }
+
+func useKey(id, host string) string { return usePrefix + id + "/" + host }
+
+func vniKey(vni uint32) string { return vniPrefix + strconv.FormatUint(uint64(vni), 10) }
+
 // splitLeaseKey is the reverse of leaseKey. An id has exactly one slash.
-func splitLeaseKey(key string) (id, name string, ok bool) {
-	rest, ok := strings.CutPrefix(key, leasePrefix)
+func splitLeaseKey(key string) (id, name string, ok bool) { return splitKey(key, leasePrefix) }
+
+func splitKey(key, prefix string) (id, name string, ok bool) {
+	rest, ok := strings.CutPrefix(key, prefix)
 	if !ok {
 		return "", "", false
 	}
@@ -56,9 +74,10 @@ func splitLeaseKey(key string) (id, name string, ok bool) {
 }
 
 // encodeLease: version, flags, milliseconds (varint), address length,
-// address, and the MAC where flagMAC says so.
-func encodeLease(l *lease) []byte {
-	b := make([]byte, 2, 40)
+// address, the MAC where flagMAC says so, and the host's id where flagHost
+// does.
+func (r *Registry) encodeLease(l *lease) []byte {
+	b := make([]byte, 2, 56)
 	b[0] = recordVersion
 	for _, f := range []struct {
 		bit byte
@@ -69,6 +88,7 @@ func encodeLease(l *lease) []byte {
 		{flagReserved, l.reserved},
 		{flagMAC, l.mac != (mac{})},
 		{flagMACByUser, l.macByUser},
+		{flagHost, l.host != nowhere},
 	} {
 		if f.set {
 			b[1] |= f.bit
@@ -80,11 +100,11 @@ func encodeLease(l *lease) []byte {
 	if l.mac != (mac{}) {
 		b = append(b, l.mac[:]...)
 	}
-	return b
+	return append(b, r.hostID(l.host)...)
 }
 
 // decodeLease reads what encodeLease wrote into l.
-func decodeLease(l *lease, b []byte) error {
+func (r *Registry) decodeLease(l *lease, b []byte) error {
 	if len(b) < 2 {
 		return errRecord
 	}
@@ -103,11 +123,15 @@ func decodeLease(l *lease, b []byte) error {
 	}
 	l.addr, _ = netip.AddrFromSlice(rest[:size])
 	rest = rest[size:]
-	if flags&flagMAC != 0 && len(rest) == len(l.mac) {
-		l.mac = mac(rest)
+	if flags&flagMAC != 0 && len(rest) >= len(l.mac) {
+		l.mac = mac(rest[:len(l.mac)])
+		rest = rest[len(l.mac):]
+	}
+	if flags&flagHost != 0 && len(rest) > 0 && len(rest) <= maxHostID {
+		l.host = r.hostNumber(rest)
 		rest = nil
 	}
-	if len(rest) != 0 || (flags&flagMAC != 0) != (l.mac != mac{}) || flags&flagMACByUser != 0 && l.mac == (mac{}) {
+	if len(rest) != 0 || flags&flagHost != 0 && l.host == nowhere || (flags&flagMAC != 0) != (l.mac != mac{}) || flags&flagMACByUser != 0 && l.mac == (mac{}) {
 		return errRecord
 	}
 	l.live = flags&flagLive != 0
@@ -151,6 +175,16 @@ func decodePool(id string, b []byte) (poolRecord, error) {
 		}
 	}
 	return rec, nil
+}
+
+func encodeUse(u *use) ([]byte, error) { return json.Marshal(u) }
+
+func decodeUse(b []byte) (*use, error) {
+	u := new(use)
+	if err := json.Unmarshal(b, u); err != nil {
+		return nil, err
+	}
+	return u, nil
 }
 
 func checkVersion(v int) error {

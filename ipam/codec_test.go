@@ -7,29 +7,31 @@ import (
 )
 
 func FuzzDecodeLease(f *testing.F) {
+	r := &Registry{hosts: newHosts("h1")}
 	p := newPool("172.16.0.0/16")
 	for _, l := range []*lease{
 		{pool: p, addr: netip.MustParseAddr("172.16.0.2"), since: 1, live: true},
 		{pool: p, addr: netip.MustParseAddr("fd00::2"), since: -1, fixed: true, reserved: true, mac: mac{2, 0, 0, 0, 0, 1}, macByUser: true},
+		{pool: p, addr: netip.MustParseAddr("172.16.0.2"), host: me, live: true},
 	} {
-		f.Add(encodeLease(l))
+		f.Add(r.encodeLease(l))
 	}
 	f.Add([]byte{})
 	f.Add([]byte{9, 9})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var l lease
-		if decodeLease(&l, b) != nil {
+		if r.decodeLease(&l, b) != nil {
 			return
 		}
 		var again lease
-		if err := decodeLease(&again, encodeLease(&l)); err != nil || again != l {
+		if err := r.decodeLease(&again, r.encodeLease(&l)); err != nil || again != l {
 			t.Errorf("%+v came back as %+v (%v)", l, again, err)
 		}
 	})
 }
 
 func FuzzDecodePool(f *testing.F) {
-	f.Add("172.16.0.0/16", []byte(`{"v":1,"subnet":"172.16.0.0/16","range":"172.16.0.0/24","gateway":"172.16.0.1","aux":["172.16.0.9"],"network":"n","requested":true,"requested_at":"2026-01-02T03:04:05Z"}`))
+	f.Add("172.16.0.0/16", []byte(`{"v":1,"subnet":"172.16.0.0/16","range":"172.16.0.0/24","gateway":"172.16.0.1","aux":["172.16.0.9"],"vni":7,"mtu":1450,"requested_at":"2026-01-02T03:04:05Z"}`))
 	f.Add("172.16.0.0/16@blue", []byte(`{"v":1,"subnet":"172.16.0.0/16","range":"172.16.0.0/16","overlay":"blue"}`))
 	f.Add("", []byte(`null`))
 	f.Fuzz(func(t *testing.T, id string, b []byte) {
@@ -81,17 +83,32 @@ func FuzzLeaseKey(f *testing.F) {
 
 // The first record ever written must be readable for ever.
 func TestRecordsOfVersion1(t *testing.T) {
+	r := &Registry{hosts: newHosts("h1")}
 	p := newPool("172.16.0.0/16")
 	l := &lease{
 		pool: p, addr: netip.MustParseAddr("172.16.0.2"), since: 1_700_000_000_000,
 		live: true, fixed: true, mac: mac{2, 0, 0, 0, 0, 1}, macByUser: true,
 	}
 	stored := []byte("\x01\x1b\x80\xa0\xab\xfe\xf9\x62\x04\xac\x10\x00\x02\x02\x00\x00\x00\x00\x01")
-	if got := encodeLease(l); !bytes.Equal(got, stored) {
+	if got := r.encodeLease(l); !bytes.Equal(got, stored) {
 		t.Errorf("written as %q, want %q", got, stored)
 	}
 	read := lease{pool: p}
-	if err := decodeLease(&read, stored); err != nil || read != *l {
+	if err := r.decodeLease(&read, stored); err != nil || read != *l {
+		t.Errorf("read as %+v (%v)", read, err)
+	}
+}
+
+// What a host adds to it.
+func TestLeaseOfHost(t *testing.T) {
+	r := &Registry{hosts: newHosts("h1")}
+	l := &lease{pool: newPool("172.16.0.0/16"), addr: netip.MustParseAddr("172.16.0.2"), host: r.hostNumber([]byte("h2"))}
+	stored := []byte("\x01\x20\x00\x04\xac\x10\x00\x02h2")
+	if got := r.encodeLease(l); !bytes.Equal(got, stored) {
+		t.Errorf("written as %q, want %q", got, stored)
+	}
+	read := lease{pool: l.pool}
+	if err := r.decodeLease(&read, stored); err != nil || read != *l {
 		t.Errorf("read as %+v (%v)", read, err)
 	}
 }

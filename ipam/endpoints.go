@@ -87,16 +87,16 @@ func (t *tx) leasesOf(ep Endpoint) ([]*lease, error) {
 	for _, a := range ep.Addrs {
 		p := inNetwork(pools, a)
 		if p == nil {
-			return nil, fmt.Errorf("%w: %s, of endpoint %s, is in no subnet of network %s", ErrOutsidePool, a, short(ep.ID), pools[0].rec.network())
+			return nil, fmt.Errorf("%w: %s, of endpoint %s, is in no subnet of network %s", ErrOutsidePool, a, short(ep.ID), pools[0].label())
 		}
 		l := p.addrs[a]
-		if l == nil || !l.live {
+		if l == nil || !l.live || l.host != me {
 			return nil, fmt.Errorf("%w: %s in %s was not requested for endpoint %s, or was released since; start the container again", ErrNoLease, a, &p.rec, short(ep.ID))
 		}
 		leases = append(leases, l)
 	}
 	if len(leases) == 0 {
-		return nil, fmt.Errorf("%w: endpoint %s has no address in network %s", ErrNoLease, short(ep.ID), pools[0].rec.network())
+		return nil, fmt.Errorf("%w: endpoint %s has no address in network %s", ErrNoLease, short(ep.ID), pools[0].label())
 	}
 	slices.SortFunc(leases, func(a, b *lease) int { return a.addr.Compare(b.addr) })
 	return leases, nil
@@ -105,7 +105,7 @@ func (t *tx) leasesOf(ep Endpoint) ([]*lease, error) {
 // macFree refuses a hardware address that another container of the network
 // has, or that goes with an address which one may get.
 func (t *tx) macFree(ep Endpoint, own []*lease, wanted mac) error {
-	network := own[0].pool.rec.network()
+	network := own[0].pool.label()
 	if wanted.ours() && !slices.ContainsFunc(own, func(l *lease) bool { return macOf(l.addr) == wanted }) {
 		return fmt.Errorf("%w: MAC address %s is one that dockstack gives out itself; choose one for endpoint %s in network %s that begins with neither %02x:%02x nor %02x",
 			ErrNotUsable, wanted, short(ep.ID), network, macPrefix4>>8, macPrefix4&0xff, macPrefix6)
@@ -138,15 +138,22 @@ func (r *Registry) Detach(ctx context.Context, endpointID string) error {
 // tied to them again; every other live lease that is older than a minute was
 // left behind by a crash and is parked.
 func (r *Registry) Sweep(ctx context.Context, attached []Endpoint) error {
-	var left []*lease
-	err := r.change(ctx, func(t *tx) error {
-		for _, ep := range attached {
-			t.reattach(ep)
+	// Each chunk in a commit of its own: after a reboot it may be all leases
+	// there are, and containers that start then should not wait for that.
+	for some := range slices.Chunk(attached, r.atOnce()) {
+		err := r.change(ctx, func(t *tx) error {
+			for _, ep := range some {
+				t.reattach(ep)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		left = t.unattached()
-		return nil
-	})
-	for some := range slices.Chunk(left, sweepAtOnce) {
+	}
+	var left []*lease
+	err := r.read(ctx, func(t *tx) { left = t.unattached() })
+	for some := range slices.Chunk(left, r.atOnce()) {
 		if err != nil {
 			break
 		}
@@ -163,17 +170,13 @@ func (r *Registry) Sweep(ctx context.Context, attached []Endpoint) error {
 	return err
 }
 
-// sweepAtOnce bounds how many leases one commit parks: after a reboot it may
-// be all there are, and containers that start then should not wait for that.
-const sweepAtOnce = 10_000
-
 // unattached are the live leases without an endpoint, in the order of their
 // keys: neighbours share the store's pages.
 func (t *tx) unattached() []*lease {
 	var out []*lease
 	for _, p := range t.r.pools {
 		for _, l := range p.names {
-			if l.live && l.endpoint == "" {
+			if l.live && l.host == me && l.endpoint == "" {
 				out = append(out, l)
 			}
 		}
@@ -203,7 +206,12 @@ func (t *tx) reattach(ep Endpoint) {
 }
 
 func (t *tx) revive(l *lease, endpoint string) {
+	if t.elsewhere(l) || l.host != me && t.away {
+		return // it moved away
+	}
+	t.r.solved(leaseKey(l.pool.id, l.name))
 	t.change(l, func(c *lease) {
+		c.host = me
 		if !c.live {
 			c.since = t.now.UnixMilli()
 		}

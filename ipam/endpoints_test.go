@@ -63,7 +63,7 @@ func TestBothFamiliesShareAMAC(t *testing.T) {
 	w.ok(err)
 	v6, err := w.reg.RequestPool(w.ctx, subnet("fd00:1::/64"))
 	w.ok(err)
-	w.ok(w.reg.Bind(w.ctx, "net", []string{v4.ID, v6.ID}, nil))
+	w.ok(w.bind("net", []string{v4.ID, v6.ID}, nil))
 	w.pool, _ = w.reg.Pool(v4.ID)
 	w.gets("web", "172.16.0.1")
 	w.pool, _ = w.reg.Pool(v6.ID)

@@ -8,6 +8,8 @@ var (
 	ErrOverlap = errors.New("subnet overlaps")
 	// ErrPoolInUse: a network has the pool, or is being created on it.
 	ErrPoolInUse = errors.New("subnet is in use")
+	// ErrMismatch: other hosts have the network otherwise.
+	ErrMismatch = errors.New("the network is another on other hosts")
 	// ErrNoSubnet: the supernet for pools without a subnet has no block left.
 	ErrNoSubnet = errors.New("no subnet left")
 	// ErrUnknownPool: no pool has that id.
@@ -27,6 +29,8 @@ var (
 	// ErrNotUsable: what was asked for cannot be used for this, such as a
 	// broadcast address for a container.
 	ErrNotUsable = errors.New("not usable")
+	// ErrElsewhere: the name's container runs on another host.
+	ErrElsewhere = errors.New("the name runs on another host")
 	// ErrNoName: the engine named no container.
 	ErrNoName = errors.New("no container name")
 	// ErrNoLease: no name holds the address.

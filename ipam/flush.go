@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/dockstack/dockstack/internal/kv"
@@ -18,20 +20,63 @@ import (
 // flushRetry is how long after a failed flush the next one comes.
 const flushRetry = 10 * time.Second
 
+// awayRetry is the same while a shared store is away, which it knows itself.
+const awayRetry = time.Second
+
 // Flush writes which leases became live. It happens by itself, FlushAfter the
 // first of them, or with the next change; call it before the store is closed.
 func (r *Registry) Flush(ctx context.Context) error {
-	return r.change(ctx, func(t *tx) error {
-		for key := range r.behind {
-			t.write(key)
+	for more := true; more; {
+		err := r.change(ctx, func(t *tx) error {
+			if t.away {
+				return kv.ErrAway
+			}
+			more = t.flush()
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// flush writes what the store is behind with, as much as one commit takes, and
+// tells whether there is more.
+func (t *tx) flush() (more bool) {
+	most := t.r.atOnce()
+	for _, key := range slices.Sorted(maps.Keys(t.r.behind)) {
+		if len(t.keys) >= most {
+			return true
+		}
+		t.write(key)
+		if id, name, ok := splitLeaseKey(key); ok && t.r.shared() {
+			// Others rely on its being this host's only while that is alive.
+			if p := t.r.pools[id]; p != nil && p.names[name] != nil && p.names[name].live {
+				own, value := t.r.cfg.Hosts.Mark()
+				t.guards = append(t.guards, kv.Cond{Key: own, Value: value})
+			}
+		}
+	}
+	return false
+}
+
+// atOnce is how many leases one commit may change.
+func (r *Registry) atOnce() int {
+	if r.shared() {
+		// Each is two keys, or three with another host's mark.
+		return r.cfg.Shared.MaxOps() / 4
+	}
+	return 10_000
 }
 
 // late leaves a key to be written with the next commit, or by the flusher.
 func (r *Registry) late(key string) {
-	r.behind[key] = struct{}{}
+	r.behind[key] = nil
+	r.flushSoon()
+}
+
+func (r *Registry) flushSoon() {
 	if r.flushing.CompareAndSwap(false, true) {
 		r.flusher.Reset(r.cfg.FlushAfter)
 	}
@@ -47,6 +92,12 @@ func (r *Registry) flushByItself() {
 		return
 	}
 	if errors.Is(err, kv.ErrClosed) {
+		return
+	}
+	if errors.Is(err, kv.ErrAway) {
+		if r.flushing.CompareAndSwap(false, true) {
+			r.flusher.Reset(awayRetry)
+		}
 		return
 	}
 	if r.flushFailed.CompareAndSwap(false, true) {

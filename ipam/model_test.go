@@ -51,7 +51,7 @@ func TestModel(t *testing.T) {
 			"flush":        func(*rapid.T) { m.ok(m.reg.Flush(m.ctx)) },
 			"fail":         m.stepFail,
 			"down and up":  m.stepDownUp,
-			"network only": func(*rapid.T) { m.ok(m.reg.Bind(m.ctx, "net", []string{m.pool.ID}, nil)) },
+			"network only": func(*rapid.T) { m.ok(m.bind("net", []string{m.pool.ID}, nil)) },
 			"":             m.check,
 		})
 	})

@@ -14,8 +14,8 @@ func (r *Registry) NameEndpoints(ctx context.Context, containers map[string]stri
 	return r.change(ctx, func(t *tx) error {
 		for endpoint, name := range containers {
 			for _, l := range append([]*lease(nil), r.endpoints[endpoint]...) {
-				if name != "" && l.name != name && l.live {
-					t.rename(l.pool, l.name, name)
+				if name != "" && l.name != r.keyName(l.pool, name) && l.live {
+					t.rename(l.pool, l.name, r.keyName(l.pool, name))
 				}
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -82,9 +81,18 @@ func checkPool(req PoolRequest) (PoolRequest, error) {
 func (t *tx) requestPool(req PoolRequest, auto bool) (*pool, error) {
 	id := PoolID(req.Subnet, req.Overlay)
 	p := t.r.pools[id]
+	if !req.Range.IsValid() {
+		req.Range = req.Subnet
+	}
+	var others []string
 	if p != nil {
 		if err := t.available(p); err != nil {
 			return nil, err
+		}
+		if others = t.inUseBy(p); len(others) > 0 && p.rec.Range != req.Range {
+			t.doubt(poolKey(id))
+			return nil, fmt.Errorf("%w: on %s, %s has the range %s and not %s; create it with --ip-range %s, as there",
+				ErrMismatch, t.hostNames(others), &p.rec, p.rec.Range, req.Range, p.rec.Range)
 		}
 	}
 	if other := t.overlapping(req.Subnet, req.Overlay, id); other != nil {
@@ -95,46 +103,50 @@ func (t *tx) requestPool(req PoolRequest, auto bool) (*pool, error) {
 		p = newPool(id)
 		t.addPool(p)
 	}
-	t.setPool(p, func(rec *poolRecord) {
-		rec.free()
-		rec.Subnet, rec.Overlay, rec.Auto = req.Subnet, req.Overlay, auto
-		rec.Range = req.Range
-		if !rec.Range.IsValid() {
-			rec.Range = req.Subnet
-		}
-		rec.Requested, rec.RequestedAt = true, t.now
-	})
+	if len(others) == 0 {
+		t.countUse()
+		t.setPool(p, func(rec *poolRecord) {
+			rec.free()
+			rec.Subnet, rec.Overlay, rec.Auto = req.Subnet, req.Overlay, auto
+			rec.Range, rec.RequestedAt = req.Range, t.now
+		})
+	}
+	t.setUse(p, func(use) *use { return &use{At: t.now} })
 	return p, nil
 }
 
 // available tells why the pool can't be asked for again, if so.
 func (t *tx) available(p *pool) error {
-	rec := &p.rec
-	if rec.Network != "" {
-		return fmt.Errorf("%w: %s is the subnet of network %s; choose another --subnet, or remove that network",
-			ErrPoolInUse, rec.Subnet, rec.network())
-	}
-	if !rec.Requested {
+	if p.mine == nil {
 		return nil
 	}
+	if p.mine.Network != "" {
+		return fmt.Errorf("%w: %s is the subnet of network %s; choose another --subnet, or remove that network",
+			ErrPoolInUse, p.rec.Subnet, p.label())
+	}
 	within := gatewayWithin
-	if rec.Gateway.IsValid() || len(rec.Aux) > 0 {
+	if p.mine.Asked {
 		within = createWithin
 	}
-	if age := t.now.Sub(rec.RequestedAt); age >= 0 && age < within {
+	if age := t.now.Sub(p.mine.At); age >= 0 && age < within {
 		return fmt.Errorf("%w: another network is being created on %s since %s; choose another --subnet, or try again in %s if that one failed",
-			ErrPoolInUse, rec.Subnet, cmp.Or(age.Round(time.Millisecond), time.Millisecond), (within-age).Round(time.Second)+time.Second)
+			ErrPoolInUse, p.rec.Subnet, cmp.Or(age.Round(time.Millisecond), time.Millisecond), (within-age).Round(time.Second)+time.Second)
 	}
 	return nil
 }
 
-// inUse tells whether others must keep off the pool's addresses.
-func (t *tx) inUse(p *pool) bool {
-	if p.rec.Network != "" {
-		return true
-	}
-	age := t.now.Sub(p.rec.RequestedAt)
-	return p.rec.Requested && age >= 0 && age < bindWithin
+// inUse tells whether other networks must keep off the pool's addresses.
+func (t *tx) inUse(p *pool) bool { return t.inUseHere(p) || len(t.inUseBy(p)) > 0 }
+
+// inUseHere tells the same of this host's networks alone.
+func (t *tx) inUseHere(p *pool) bool {
+	return p.mine != nil && (p.mine.Network != "" || t.fresh(p.mine))
+}
+
+// fresh tells whether a network may yet come of a use.
+func (t *tx) fresh(u *use) bool {
+	age := t.now.Sub(u.At)
+	return age >= 0 && age < bindWithin
 }
 
 // overlapping finds a pool in use, other than id, that shares addresses with
@@ -150,10 +162,15 @@ func (t *tx) overlapping(subnet netip.Prefix, overlay, id string) *pool {
 
 // user names who uses the pool.
 func (p *pool) user() string {
-	if p.rec.Network != "" {
-		return "network " + p.rec.network()
+	if p.network() != "" || len(p.others) > 0 {
+		return "network " + p.label()
 	}
 	return "a network that is being created"
+}
+
+// label is the name of the pool's network, or the beginning of its id.
+func (p *pool) label() string {
+	return cmp.Or(p.networkName(), short(p.network()), p.rec.Subnet.String())
 }
 
 func overlayHint(overlay string) string {
@@ -169,94 +186,64 @@ func (r *poolRecord) free() {
 		r.LastGateway = r.Gateway
 	}
 	r.Gateway, r.Aux, r.Exclude = netip.Addr{}, nil, nil
-	r.Network, r.Requested = "", false
 }
 
 // ReleasePool marks a pool as unused. Its names keep their addresses.
 func (r *Registry) ReleasePool(ctx context.Context, id string) error {
-	return r.change(ctx, func(t *tx) error {
-		p, err := t.pool(id)
+	for more := true; more; {
+		err := r.change(ctx, func(t *tx) error {
+			p, err := t.pool(id)
+			if err != nil {
+				return err
+			}
+			more = t.releasePool(p)
+			return nil
+		})
 		if err != nil {
 			return err
-		}
-		t.releasePool(p)
-		return nil
-	})
-}
-
-func (t *tx) releasePool(p *pool) {
-	t.setPool(p, (*poolRecord).free)
-	// The engine removes no network that has containers: what is live still
-	// was left behind.
-	for _, l := range p.names {
-		if l.live {
-			t.park(l)
-		}
-	}
-}
-
-// Bind says that a network uses the pools from now on. exclude are addresses
-// that no container gets, because they move between containers.
-func (r *Registry) Bind(ctx context.Context, networkID string, pools []string, exclude []netip.Addr) error {
-	if networkID == "" {
-		return fmt.Errorf("%w: it has no id", ErrUnknownNetwork)
-	}
-	return r.change(ctx, func(t *tx) error {
-		bound, err := t.bindable(networkID, pools)
-		if err != nil {
-			return err
-		}
-		if err := excludable(bound, exclude); err != nil {
-			return err
-		}
-		for _, p := range bound {
-			t.setPool(p, func(rec *poolRecord) {
-				rec.Network, rec.Requested = networkID, true
-				rec.Exclude = slices.DeleteFunc(slices.Clone(exclude), func(a netip.Addr) bool { return !rec.Subnet.Contains(a) })
-			})
-		}
-		return nil
-	})
-}
-
-// bindable are the pools that the network may have.
-func (t *tx) bindable(networkID string, ids []string) ([]*pool, error) {
-	pools := make([]*pool, 0, len(ids))
-	for _, id := range ids {
-		p, err := t.pool(id)
-		if err != nil {
-			return nil, err
-		}
-		if p.rec.Network != "" && p.rec.Network != networkID {
-			return nil, fmt.Errorf("%w: %s is the subnet of network %s", ErrPoolInUse, p.rec.Subnet, p.rec.network())
-		}
-		pools = append(pools, p)
-	}
-	return pools, nil
-}
-
-// excludable refuses virtual addresses that the network can't have.
-func excludable(pools []*pool, addrs []netip.Addr) error {
-	for _, a := range addrs {
-		p := inNetwork(pools, a)
-		if p == nil {
-			return fmt.Errorf("%w: %s, a virtual address, lies in no subnet of the network; choose one that does", ErrOutsidePool, a)
-		}
-		if a == p.rec.Gateway {
-			return fmt.Errorf("%w: %s, a virtual address, is the gateway of %s; choose another for one of the two (--gateway)", ErrAddressTaken, a, &p.rec)
 		}
 	}
 	return nil
 }
 
+// releasePool ends this host's use of the pool, and tells whether it has to be
+// called again, because one commit can't do it all.
+func (t *tx) releasePool(p *pool) (more bool) {
+	// The engine removes no network that has containers: what is live still
+	// was left behind.
+	most := t.r.atOnce()
+	for _, l := range p.names {
+		if !l.live || l.host != me {
+			continue
+		}
+		if most--; most < 0 {
+			return true
+		}
+		t.park(l)
+	}
+	// While the other hosts can't be asked, the record stays as it is.
+	if !t.away && len(t.inUseBy(p)) == 0 {
+		t.setPool(p, (*poolRecord).free)
+	}
+	t.setUse(p, func(use) *use { return nil })
+	return false
+}
+
 // Unbind says that the network is gone. An unknown one is no error.
 func (r *Registry) Unbind(ctx context.Context, networkID string) error {
-	return r.change(ctx, func(t *tx) error {
-		for _, p := range t.r.networkPools(networkID) {
-			t.releasePool(p)
+	for more := true; more; {
+		err := r.change(ctx, func(t *tx) error {
+			more = false
+			for _, p := range t.r.networkPools(networkID) {
+				more = t.releasePool(p) || more
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // SetNetworkName remembers what the network is called, for people and DNS.
@@ -267,7 +254,14 @@ func (r *Registry) SetNetworkName(ctx context.Context, networkID, name string) e
 			return fmt.Errorf("%w %s: no pool belongs to it", ErrUnknownNetwork, short(networkID))
 		}
 		for _, p := range pools {
-			t.setPool(p, func(rec *poolRecord) { rec.NetworkName = name })
+			t.setUse(p, func(u use) *use {
+				u.Name = name
+				return &u
+			})
+			// The others may call it something else: whoever was first stays.
+			if p.rec.NetworkName == "" || !t.away && len(t.inUseBy(p)) == 0 {
+				t.setPool(p, func(rec *poolRecord) { rec.NetworkName = name })
+			}
 		}
 		return nil
 	})

@@ -83,7 +83,7 @@ func TestUnknownPool(t *testing.T) {
 	none := netip.MustParseAddr("10.9.0.1")
 	for what, call := range map[string]func() error{
 		"release pool": func() error { return w.reg.ReleasePool(w.ctx, id) },
-		"bind":         func() error { return w.reg.Bind(w.ctx, "net", []string{id}, nil) },
+		"bind":         func() error { return w.bind("net", []string{id}, nil) },
 		"gateway":      func() error { _, err := w.reg.RequestGateway(w.ctx, id, none); return err },
 		"aux":          func() error { _, err := w.reg.RequestAux(w.ctx, id, none); return err },
 		"address": func() error {
@@ -108,7 +108,7 @@ func TestASubnetInUse(t *testing.T) {
 	w := inNetwork(t, "172.16.0.0/16")
 	_, err := w.reg.RequestPool(w.ctx, subnet("172.16.0.0/16"))
 	w.fails(err, ipam.ErrPoolInUse, "subnet is in use: 172.16.0.0/16 is the subnet of network internal; choose another --subnet, or remove that network")
-	w.fails(w.reg.Bind(w.ctx, "other", []string{w.pool.ID}, nil), ipam.ErrPoolInUse, "subnet is in use: 172.16.0.0/16 is the subnet of network internal")
+	w.fails(w.bind("other", []string{w.pool.ID}, nil), ipam.ErrPoolInUse, "subnet is in use: 172.16.0.0/16 is the subnet of network internal")
 	for _, s := range []string{"172.16.5.0/24", "172.0.0.0/8"} {
 		_, err = w.reg.RequestPool(w.ctx, subnet(s))
 		w.fails(err, ipam.ErrOverlap, "subnet overlaps: "+s+" shares addresses with 172.16.0.0/16 of network internal; choose another --subnet, or name an overlay of its own for it")
@@ -203,7 +203,7 @@ func TestPoolsWithoutASubnet(t *testing.T) {
 	// The engine releases those it did not like; the network keeps its own.
 	w.ok(w.reg.ReleasePool(w.ctx, got[0]))
 	w.ok(w.reg.ReleasePool(w.ctx, got[1]))
-	w.ok(w.reg.Bind(w.ctx, "net", []string{got[2]}, nil))
+	w.ok(w.bind("net", []string{got[2]}, nil))
 	w.pool, _ = w.reg.Pool(got[2])
 	w.gets("web", "10.128.3.1")
 	// A pool with names comes first when it is free again: down and up.
@@ -319,13 +319,13 @@ func TestAddressesSetAside(t *testing.T) {
 	_, err = w.reg.RequestAux(w.ctx, w.pool.ID, netip.MustParseAddr("172.16.0.8"))
 	w.ok(err)
 	vips := addresses([]string{"172.16.0.9", "172.16.0.99"})
-	w.ok(w.reg.Bind(w.ctx, "net", []string{w.pool.ID}, vips))
+	w.ok(w.bind("net", []string{w.pool.ID}, vips))
 	w.gets("a", "172.16.0.10")
 	w.fixes("outside", "172.16.0.100") // outside the range, as Docker allows
 	_, err = w.fix("b", "172.16.0.99")
 	w.fails(err, ipam.ErrAddressTaken, "address is taken: 172.16.0.99 in network internal (172.16.0.0/24) is set aside as a virtual address; choose another")
-	w.fails(w.reg.Bind(w.ctx, "net", []string{w.pool.ID}, addresses([]string{"10.0.0.1"})), ipam.ErrOutsidePool, "address is outside the pool: 10.0.0.1, a virtual address, lies in no subnet of the network; choose one that does")
-	w.fails(w.reg.Bind(w.ctx, "net", []string{w.pool.ID}, addresses([]string{"172.16.0.1"})), ipam.ErrAddressTaken, "address is taken: 172.16.0.1, a virtual address, is the gateway of network internal (172.16.0.0/24); choose another for one of the two (--gateway)")
+	w.fails(w.bind("net", []string{w.pool.ID}, addresses([]string{"10.0.0.1"})), ipam.ErrOutsidePool, "address is outside the pool: 10.0.0.1, a virtual address, lies in no subnet of the network; choose one that does")
+	w.fails(w.bind("net", []string{w.pool.ID}, addresses([]string{"172.16.0.1"})), ipam.ErrAddressTaken, "address is taken: 172.16.0.1, a virtual address, is the gateway of network internal (172.16.0.0/24); choose another for one of the two (--gateway)")
 	for want := netip.MustParseAddr("172.16.0.11"); want.String() != "172.16.0.16"; want = want.Next() {
 		w.gets("n"+want.String(), want.String())
 	}

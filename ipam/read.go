@@ -22,12 +22,12 @@ func (r *Registry) Leases(ctx context.Context, want LeaseFilter) ([]Lease, error
 	var out []Lease
 	err := r.read(ctx, func(t *tx) {
 		for _, p := range t.r.pools {
-			if want.Pool != "" && want.Pool != p.id || want.Network != "" && want.Network != p.rec.Network {
+			if want.Pool != "" && want.Pool != p.id || want.Network != "" && want.Network != p.network() {
 				continue
 			}
 			for _, l := range p.names {
-				if want.Name == "" || want.Name == l.name {
-					out = append(out, l.public())
+				if want.Name == "" || want.Name == l.container() {
+					out = append(out, r.public(l))
 				}
 			}
 		}
@@ -55,7 +55,7 @@ func (r *Registry) Lookup(ctx context.Context, pool string, addr netip.Addr) (Le
 			return
 		}
 		if l := p.addrs[addr]; l != nil {
-			out = l.public()
+			out = r.public(l)
 			return
 		}
 		failed = fmt.Errorf("%w: nobody holds %s in %s", ErrNoLease, addr, &p.rec)

@@ -1,6 +1,8 @@
 package ipam
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -41,6 +43,19 @@ type Config struct {
 	// FlushAfter is how long the store may be behind about which leases are
 	// live; 500 ms if zero. See Flush.
 	FlushAfter time.Duration
+	// Host is this host's id, the same for ever; "local" if empty.
+	Host string
+	// Shared is the store that several hosts write, nil where this host is
+	// alone: the store that Open reads is then the only one, else it is this
+	// host's copy, and never written. Hosts goes with Shared.
+	Shared kv.Shared
+	Hosts  Hosts
+	// Standalone: what Open reads is no copy of Shared, but a host's own that is
+	// going to join (see Join).
+	Standalone bool
+	// Moved is told where addresses are on other hosts, of the networks that
+	// this host has; nil: nobody wants to know. It must not wait.
+	Moved func([]Move)
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 	// Log takes warnings about names that lose an address.
@@ -65,11 +80,26 @@ type Registry struct {
 	pools map[string]*pool
 	// endpoints are the leases attached to each endpoint.
 	endpoints map[string][]*lease
+	hosts     hosts
 	// behind are the keys that the store may not have as memory has them: of
 	// leases that only became live, which waits for a commit to come along
 	// with, and of commits that failed, since a store may have applied one and
-	// lost the answer.
-	behind map[string]struct{}
+	// lost the answer. Of a shared store it's what changed while it was away,
+	// with what it had under the key before (nil: nothing).
+	behind map[string][]byte
+	// epoch counts pools that came into use, in a shared store.
+	epoch uint64
+	// synced: memory has what the shared store has, but for what is on its way.
+	// syncedC is closed then.
+	synced  bool
+	syncedC chan struct{}
+	// aside is what this host had before it joined, until that is taken along.
+	aside map[string]*pool
+	// told are the networks that Moved knows.
+	told map[uint32]struct{}
+	// moved are the texts of Problems, by the key that they are about.
+	moved    map[string]string
+	problems atomic.Pointer[[]string]
 	// flusher calls Flush; flushing is whether it is set, flushFailed whether
 	// its last time failed.
 	flusher               *time.Timer
@@ -94,6 +124,9 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Host == "" {
+		cfg.Host = "local"
+	}
 	if cfg.Label == nil {
 		cfg.Label = func(name string) string { return name }
 	}
@@ -101,7 +134,14 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 		cfg: cfg, store: store,
 		pools:     map[string]*pool{},
 		endpoints: map[string][]*lease{},
-		behind:    map[string]struct{}{},
+		behind:    map[string][]byte{},
+		hosts:     newHosts(cfg.Host),
+		syncedC:   make(chan struct{}),
+		told:      map[uint32]struct{}{},
+		moved:     map[string]string{},
+	}
+	if cfg.Shared == nil {
+		close(r.syncedC)
 	}
 	r.flusher = time.AfterFunc(time.Hour, r.flushByItself)
 	r.flusher.Stop()
@@ -109,6 +149,9 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 		return nil, err
 	}
 	r.snap.Store(r.firstSnapshot())
+	t := r.newTx()
+	t.whole = true
+	t.tellMoves()
 	return r, nil
 }
 
@@ -119,6 +162,9 @@ func (r *Registry) load(ctx context.Context) error {
 		if err != nil {
 			return badRecord(key, err)
 		}
+		if r.shared() {
+			rec.raw = bytes.Clone(value)
+		}
 		p := newPool(id)
 		p.rec = rec
 		r.pools[id] = p
@@ -128,6 +174,21 @@ func (r *Registry) load(ctx context.Context) error {
 		return fmt.Errorf("read pools: %w", err)
 	}
 	var p *pool
+	err = r.store.Load(ctx, usePrefix, func(key string, value []byte) error {
+		id, host, ok := splitKey(key, usePrefix)
+		u, err := decodeUse(value)
+		if err != nil || !ok || r.pools[id] == nil {
+			return badRecord(key, cmp.Or(err, errRecord))
+		}
+		// A host alone has left the others.
+		if host == r.cfg.Host || r.shared() {
+			r.putUse(r.pools[id], host, u)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read uses: %w", err)
+	}
 	err = r.store.Load(ctx, leasePrefix, func(key string, value []byte) error {
 		id, name, ok := splitLeaseKey(key)
 		if !ok {
@@ -149,7 +210,7 @@ func (r *Registry) loadLease(p *pool, key, name string, value []byte) error {
 		return badRecord(key, fmt.Errorf("%w: its pool is missing", errRecord))
 	}
 	l := &lease{pool: p, name: string([]byte(name))}
-	if err := decodeLease(l, value); err != nil {
+	if err := r.decodeLease(l, value); err != nil {
 		return badRecord(key, err)
 	}
 	if !p.rec.Subnet.Contains(l.addr) {
@@ -158,7 +219,14 @@ func (r *Registry) loadLease(p *pool, key, name string, value []byte) error {
 	if other := p.addrs[l.addr]; other != nil {
 		return badRecord(key, fmt.Errorf("%w: %s is %s's too", errRecord, l.addr, other.name))
 	}
-	l.unsure = l.live
+	if l.host == nowhere {
+		l.host = me
+	}
+	if l.live && l.host != me && !r.shared() {
+		// This host has left the others: it keeps their names.
+		l.live = false
+	}
+	l.unsure = l.live && l.host == me
 	r.apply(p, l.name, l)
 	if !l.fixed && p.rec.Range.Contains(l.addr) && (!p.cursor.IsValid() || p.cursor.Less(l.addr)) {
 		p.cursor = l.addr
@@ -178,8 +246,8 @@ func badRecord(key string, err error) error {
 // checkName refuses names that can't be a key, or would be taken for one that
 // we made up. Docker allows neither.
 func checkName(name string) error {
-	if strings.Contains(name, placeholderMark) {
-		return fmt.Errorf("%w: container name %.64q has a %q; choose another --name", ErrNotUsable, name, placeholderMark)
+	if i := strings.IndexAny(name, placeholderMark+hostMark); i >= 0 {
+		return fmt.Errorf("%w: container name %.64q has a %q; choose another --name", ErrNotUsable, name, name[i:i+1])
 	}
 	if len(name) > maxName {
 		return fmt.Errorf("%w: a container name of %d bytes (%.32s…): %d is the most; choose a shorter --name", ErrNotUsable, len(name), name, maxName)

@@ -14,16 +14,26 @@ func (r *Registry) ReleaseAddress(ctx context.Context, pool string, addr netip.A
 		if err != nil {
 			return err
 		}
-		t.setPool(p, func(rec *poolRecord) {
-			if addr == rec.Gateway {
-				rec.Gateway = netip.Addr{}
-			}
-			if slices.Contains(rec.Aux, addr) {
-				rec.Aux = slices.DeleteFunc(slices.Clone(rec.Aux), func(a netip.Addr) bool { return a == addr })
-			}
-		})
-		if l := p.addrs[addr]; l != nil && l.live {
+		// Other hosts' networks have the same gateway; and while they can't be
+		// asked, it stays.
+		if !t.away && len(t.inUseBy(p)) == 0 {
+			t.setPool(p, func(rec *poolRecord) {
+				if addr == rec.Gateway {
+					rec.Gateway = netip.Addr{}
+				}
+				if slices.Contains(rec.Aux, addr) {
+					rec.Aux = slices.DeleteFunc(slices.Clone(rec.Aux), func(a netip.Addr) bool { return a == addr })
+				}
+			})
+		}
+		l := p.addrs[addr]
+		switch {
+		case l == nil:
+		case l.live && l.host == me:
 			t.park(l)
+		case l.host != me:
+			// It had moved away already.
+			t.r.solved(leaseKey(p.id, l.name))
 		}
 		return nil
 	})

@@ -20,7 +20,7 @@ func (r *Registry) Rename(ctx context.Context, from, to string) error {
 	}
 	return r.change(ctx, func(t *tx) error {
 		for _, p := range t.r.pools {
-			t.rename(p, from, to)
+			t.rename(p, r.keyName(p, from), r.keyName(p, to))
 		}
 		return nil
 	})
@@ -65,14 +65,14 @@ func (t *tx) leave(there, moving *lease, from string) {
 func (p *pool) renamed(from string) *lease {
 	var oldest *lease
 	for name, l := range p.names {
-		if l.live && strings.HasPrefix(name, from+placeholderMark) && (oldest == nil || l.since < oldest.since) {
+		if l.live && l.host == me && strings.HasPrefix(name, from+placeholderMark) && (oldest == nil || l.since < oldest.since) {
 			oldest = l
 		}
 	}
 	if oldest != nil {
 		return oldest
 	}
-	if l := p.names[from]; l != nil && l.live {
+	if l := p.names[from]; l != nil && l.live && l.host == me {
 		return l
 	}
 	return nil
@@ -93,7 +93,7 @@ func (r *Registry) Reserve(ctx context.Context, pool, name string, addr netip.Ad
 		if err != nil {
 			return err
 		}
-		l, err := t.reserve(p, name, addr)
+		l, err := t.reserve(p, r.keyName(p, name), addr)
 		if err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func (t *tx) reserve(p *pool, name string, addr netip.Addr) (*lease, error) {
 			return nil, err
 		}
 	}
-	l := &lease{pool: p, name: name, addr: addr, since: t.now.UnixMilli()}
+	l := &lease{pool: p, name: name, addr: addr, since: t.now.UnixMilli(), host: me}
 	if own != nil && own.macByUser {
 		l.mac, l.macByUser = own.mac, true
 	}
@@ -142,7 +142,7 @@ func (r *Registry) Unreserve(ctx context.Context, pool, name string) error {
 		if err != nil {
 			return err
 		}
-		if l := p.names[name]; l != nil {
+		if l := p.names[r.keyName(p, name)]; l != nil {
 			t.change(l, func(c *lease) { c.reserved = false })
 		}
 		return nil

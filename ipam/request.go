@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 )
 
 // placeholderMark stands between a name and the beginning of an endpoint's id
@@ -23,15 +24,16 @@ func (r *Registry) RequestAddress(ctx context.Context, req AddressRequest) (neti
 		if err != nil {
 			return err
 		}
+		name := r.keyName(p, req.Name)
 		var l *lease
 		switch {
 		case req.Addr.IsValid():
-			l, err = t.fixed(p, req.Name, req.Addr)
+			l, err = t.fixed(p, name, req.Addr)
 		case req.Name == "":
 			return fmt.Errorf("%w: the engine did not say which container wants an address in %s; that takes Docker Engine 29.0.3 or newer. Upgrade it, or give the container an address with --ip",
 				ErrNoName, &p.rec)
 		default:
-			l, err = t.dynamic(p, req.Name)
+			l, err = t.dynamic(p, name)
 		}
 		if err != nil {
 			return err
@@ -42,10 +44,21 @@ func (r *Registry) RequestAddress(ctx context.Context, req AddressRequest) (neti
 	return out, err
 }
 
+// here tells why the name can't run on this host, if so: it runs on another.
+func (t *tx) here(l *lease) error {
+	if l == nil || !t.elsewhere(l) {
+		return nil
+	}
+	t.doubt(leaseKey(l.pool.id, l.name))
+	return fmt.Errorf("%w: container %q has %s in %s on host %s since %s; stop it there (docker stop %s), or give this one another name; "+
+		"if that host is dead, its names are free within 15 seconds",
+		ErrElsewhere, l.container(), l.addr, &l.pool.rec, t.r.hostName(l.host), l.at().UTC().Format(time.RFC3339), l.container())
+}
+
 // hold says that a container of l's name asked for l and gets it.
 func (t *tx) hold(l *lease, fixed bool) *lease {
 	return t.change(l, func(c *lease) {
-		c.live, c.fixed = true, fixed
+		c.live, c.fixed, c.host = true, fixed, me
 		c.endpoint, c.unsure = "", false
 		c.since = t.now.UnixMilli()
 	})
@@ -54,6 +67,9 @@ func (t *tx) hold(l *lease, fixed bool) *lease {
 // dynamic gives the name the lease that it has, or a new one.
 func (t *tx) dynamic(p *pool, name string) (*lease, error) {
 	old := p.names[name]
+	if err := t.here(old); err != nil {
+		return nil, err
+	}
 	if old != nil && t.renamedAway(old) {
 		t.setApart(old)
 		old = nil
@@ -88,6 +104,9 @@ func (t *tx) fixed(p *pool, name string, addr netip.Addr) (*lease, error) {
 		}
 	}
 	own := p.names[name]
+	if err := t.here(own); err != nil {
+		return nil, err
+	}
 	if own != nil && t.renamedAway(own) {
 		t.setApart(own)
 		own, holder = nil, p.addrs[addr]
@@ -131,10 +150,16 @@ func (t *tx) usable(p *pool, addr netip.Addr) error {
 func (t *tx) takeFrom(holder *lease, name string) error {
 	rec := &holder.pool.rec
 	if t.held(holder) {
-		return fmt.Errorf("%w: %s in %s is held by %s, which runs; stop that one, or choose another address for %q",
-			ErrAddressTaken, holder.addr, rec, holder.who(), name)
+		t.doubt(leaseKey(holder.pool.id, holder.name))
+		where := ""
+		if holder.host != me {
+			where = " on host " + t.r.hostName(holder.host)
+		}
+		return fmt.Errorf("%w: %s in %s is held by %s, which runs%s; stop that one, or choose another address for %q",
+			ErrAddressTaken, holder.addr, rec, holder.who(), where, name)
 	}
 	if holder.reserved {
+		t.doubt(leaseKey(holder.pool.id, holder.name))
 		return fmt.Errorf("%w: %s in %s is reserved for %q; choose another address for %q, or take the reservation back",
 			ErrAddressTaken, holder.addr, rec, holder.name, name)
 	}
@@ -149,7 +174,7 @@ func (t *tx) takeFrom(holder *lease, name string) error {
 // address asks for it again while its endpoint still sits in a container,
 // that container was renamed and this is a new one under its old name.
 func (t *tx) renamedAway(l *lease) bool {
-	return l.live && l.endpoint != "" && t.r.cfg.Alive != nil && t.r.cfg.Alive(l.endpoint)
+	return l.live && l.host == me && l.endpoint != "" && t.r.cfg.Alive != nil && t.r.cfg.Alive(l.endpoint)
 }
 
 // setApart leaves the lease to the running endpoint, under a name made up
@@ -161,5 +186,5 @@ func (t *tx) setApart(l *lease) {
 	c.reserved = false
 	t.put(&c)
 	t.warn("a container that was renamed while it runs keeps its address; the new one under its old name gets another",
-		slog.String("network", l.pool.rec.network()), slog.String("name", l.name), slog.String("addr", l.addr.String()), slog.String("endpoint", short(l.endpoint)))
+		slog.String("network", l.pool.rec.network()), slog.String("name", l.container()), slog.String("addr", l.addr.String()), slog.String("endpoint", short(l.endpoint)))
 }

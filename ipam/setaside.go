@@ -24,19 +24,37 @@ func (r *Registry) RequestGateway(ctx context.Context, pool string, addr netip.A
 		if err != nil {
 			return err
 		}
-		if !addr.IsValid() {
-			addr, err = t.defaultGateway(p)
+		gw := addr
+		if others := t.inUseBy(p); len(others) > 0 && gw.IsValid() && p.rec.Gateway.IsValid() && gw != p.rec.Gateway {
+			t.doubt(poolKey(p.id))
+			return fmt.Errorf("%w: on %s, %s has the gateway %s and not %s; create it with --gateway %s, or leave it out",
+				ErrMismatch, t.hostNames(others), &p.rec, p.rec.Gateway, gw, p.rec.Gateway)
+		}
+		if !gw.IsValid() {
+			gw, err = t.defaultGateway(p)
 		} else {
-			err = t.clearFor(p, addr, asGateway)
+			err = t.clearFor(p, gw, asGateway)
 		}
 		if err != nil {
 			return err
 		}
-		t.setPool(p, func(rec *poolRecord) { rec.Gateway, rec.LastGateway = addr, addr })
-		out = p.prefix(addr)
+		t.asked(p)
+		t.setPool(p, func(rec *poolRecord) { rec.Gateway, rec.LastGateway = gw, gw })
+		out = p.prefix(gw)
 		return nil
 	})
 	return out, err
+}
+
+// asked notes that the network being made asked for an address of its own.
+func (t *tx) asked(p *pool) {
+	t.setUse(p, func(u use) *use {
+		if p.mine == nil {
+			return nil
+		}
+		u.Asked = true
+		return &u
+	})
 }
 
 func (t *tx) defaultGateway(p *pool) (netip.Addr, error) {
@@ -47,10 +65,12 @@ func (t *tx) defaultGateway(p *pool) (netip.Addr, error) {
 		return a.IsValid() && p.rec.Subnet.Contains(a) && p.addrs[a] == nil && p.rec.setAside(a) == ""
 	}
 	if free(p.rec.LastGateway) {
+		t.guardFree(p, p.rec.LastGateway)
 		return p.rec.LastGateway, nil
 	}
 	for a := p.rec.Subnet.Addr(); p.rec.Subnet.Contains(a); a = a.Next() {
 		if free(a) {
+			t.guardFree(p, a)
 			return a, nil
 		}
 	}
@@ -68,6 +88,7 @@ func (r *Registry) RequestAux(ctx context.Context, pool string, addr netip.Addr)
 			return err
 		}
 		out = p.prefix(addr)
+		t.asked(p)
 		if slices.Contains(p.rec.Aux, addr) {
 			return nil
 		}
@@ -78,6 +99,13 @@ func (r *Registry) RequestAux(ctx context.Context, pool string, addr netip.Addr)
 		return nil
 	})
 	return out, err
+}
+
+// guardFree says that a decision rests on nobody's having addr.
+func (t *tx) guardFree(p *pool, addr netip.Addr) {
+	if t.r.shared() {
+		t.guard(addrKey(p.id, addr))
+	}
 }
 
 // clearFor makes addr free for the network itself, where that is allowed.
@@ -98,6 +126,7 @@ func (t *tx) clearFor(p *pool, addr netip.Addr, use string) error {
 	l := p.addrs[addr]
 	switch {
 	case l == nil:
+		t.guardFree(p, addr)
 		return nil
 	case t.held(l):
 		return fmt.Errorf("%w: %s can't be %s of %s: %s has it; choose another, or stop that container",

@@ -25,7 +25,9 @@ type Snapshot struct {
 	pools  map[string]Pool
 	// networks are the names of networks and overlays, in lower case.
 	networks map[string]struct{}
-	names    cow[string, []*lease]
+	// up are the hosts that are alive, by number.
+	up    []bool
+	names cow[string, []*lease]
 	// labels has only names whose label differs from the name itself.
 	labels cow[string, []*lease]
 	addrs  cow[netip.Addr, []*lease]
@@ -75,7 +77,7 @@ func (s *Snapshot) hosts(leases []*lease) []Host {
 
 func (s *Snapshot) host(l *lease) Host {
 	p := s.pools[l.pool.id]
-	return Host{Name: l.name, Network: p.NetworkName, Overlay: p.Overlay, Addr: l.addr, Pool: p.Subnet}
+	return Host{Name: l.container(), Network: p.NetworkName, Overlay: p.Overlay, Addr: l.addr, Pool: p.Subnet}
 }
 
 // edit is a Snapshot being made.
@@ -92,19 +94,19 @@ func (r *Registry) edit(s *Snapshot) *edit {
 
 // keys are where a lease is found; label is "" where it adds nothing.
 func (e *edit) keys(l *lease) (name, label string) {
-	name = strings.ToLower(l.name)
-	if label = strings.ToLower(e.label(l.name)); label == name {
+	name = strings.ToLower(l.container())
+	if label = strings.ToLower(e.label(l.container())); label == name {
 		label = ""
 	}
 	return name, label
 }
 
-func shown(l *lease) bool { return l != nil && l.live && !l.placeholder() }
+// shown tells whether the names of a picture with these hosts have the lease.
+func shown(l *lease, up []bool) bool {
+	return l != nil && l.live && !l.placeholder() && int(l.host) < len(up) && up[l.host]
+}
 
 func (e *edit) add(l *lease) {
-	if !shown(l) {
-		return
-	}
 	name, label := e.keys(l)
 	add(e.names, name, l)
 	add(e.addrs, l.addr, l)
@@ -114,9 +116,6 @@ func (e *edit) add(l *lease) {
 }
 
 func (e *edit) remove(l *lease) {
-	if !shown(l) {
-		return
-	}
 	name, label := e.keys(l)
 	remove(e.names, name, l)
 	remove(e.addrs, l.addr, l)
@@ -153,11 +152,13 @@ func (e *edit) into(s *Snapshot) {
 // that it is beyond what was counted before the restart.
 func (r *Registry) firstSnapshot() *Snapshot {
 	// A serial wraps, as RFC 1982 has it.
-	s := &Snapshot{serial: uint32(r.cfg.Now().Unix())}
+	s := &Snapshot{serial: uint32(r.cfg.Now().Unix()), up: r.hosts.alive}
 	e := r.edit(s)
 	for _, p := range r.pools {
 		for _, l := range p.names {
-			e.add(l)
+			if shown(l, s.up) {
+				e.add(l)
+			}
 		}
 	}
 	e.into(s)
@@ -167,9 +168,9 @@ func (r *Registry) firstSnapshot() *Snapshot {
 
 // looksSame tells whether a snapshot shows both leases alike: it has nothing
 // of endpoints, say.
-func looksSame(a, b *lease) bool {
-	if !shown(a) || !shown(b) {
-		return shown(a) == shown(b)
+func looksSame(a, b *lease, before, after []bool) bool {
+	if !shown(a, before) || !shown(b, after) {
+		return shown(a, before) == shown(b, after)
 	}
 	return a.pool == b.pool && a.name == b.name && a.addr == b.addr
 }
@@ -179,22 +180,27 @@ func (s *Snapshot) after(t *tx) *Snapshot {
 	n := &Snapshot{
 		serial: max(s.serial+1, uint32(t.now.Unix())),
 		pools:  s.pools, networks: s.networks, names: s.names, labels: s.labels, addrs: s.addrs,
+		up: t.r.hosts.alive,
 	}
 	var e *edit
 	pools := false
 	for _, u := range t.undo {
-		if u.created || u.oldRec != nil {
-			pools = true
+		if u.kind != stepLease {
+			pools = pools || u.kind == stepPool || u.kind == stepRecord || u.kind == stepUse
 			continue
 		}
-		if looksSame(u.old, u.new) {
+		if looksSame(u.old, u.new, s.up, n.up) {
 			continue
 		}
 		if e == nil {
 			e = t.r.edit(s)
 		}
-		e.remove(u.old)
-		e.add(u.new)
+		if shown(u.old, s.up) {
+			e.remove(u.old)
+		}
+		if shown(u.new, n.up) {
+			e.add(u.new)
+		}
 	}
 	if e == nil && !pools {
 		return s
@@ -213,10 +219,10 @@ func (r *Registry) namePools(s *Snapshot) {
 	s.networks = map[string]struct{}{}
 	for id, p := range r.pools {
 		s.pools[id] = p.public()
-		if p.rec.Network == "" {
+		if p.network() == "" && len(p.others) == 0 {
 			continue
 		}
-		for _, name := range []string{p.rec.NetworkName, p.rec.Overlay} {
+		for _, name := range []string{p.networkName(), p.rec.Overlay} {
 			if name != "" {
 				s.networks[strings.ToLower(name)] = struct{}{}
 			}

@@ -25,6 +25,8 @@ type lease struct {
 	live bool
 	// fixed and reserved are Lease's.
 	fixed, reserved bool
+	// host is where the container runs, or ran last.
+	host hostNumber
 	// macByUser: mac is the user's choice, and not the endpoint's other family's.
 	macByUser bool
 	// unsure: live was read from the store, and nobody has told yet whether
@@ -43,7 +45,13 @@ func (l *lease) who() string {
 	if was, _, made := strings.Cut(l.name, placeholderMark); made {
 		return fmt.Sprintf("the container that was called %q when it started", was)
 	}
-	return fmt.Sprintf("container %q", l.name)
+	return fmt.Sprintf("container %q", l.container())
+}
+
+// container is the name without the host that it stands for.
+func (l *lease) container() string {
+	name, _, _ := strings.Cut(l.name, hostMark)
+	return name
 }
 
 func (l *lease) hardware() mac {
@@ -53,14 +61,14 @@ func (l *lease) hardware() mac {
 	return macOf(l.addr)
 }
 
-func (l *lease) public() Lease {
+func (r *Registry) public(l *lease) Lease {
 	state := StateParked
 	if l.live {
 		state = StateLive
 	}
 	return Lease{
-		Pool: l.pool.id, Name: l.name, Addr: l.addr, MAC: l.hardware().String(), State: state,
-		Fixed: l.fixed, Reserved: l.reserved, Since: l.at(),
+		Pool: l.pool.id, Name: l.container(), Addr: l.addr, MAC: l.hardware().String(), State: state,
+		Fixed: l.fixed, Reserved: l.reserved, Since: l.at(), Host: r.hostID(l.host),
 	}
 }
 
@@ -75,19 +83,38 @@ type poolRecord struct {
 	LastGateway netip.Addr   `json:"last_gateway,omitzero"`
 	Aux         []netip.Addr `json:"aux,omitempty"`
 	Exclude     []netip.Addr `json:"exclude,omitempty"`
-	Network     string       `json:"network,omitempty"`
 	NetworkName string       `json:"network_name,omitempty"`
-	// Requested: the engine has asked for the pool and not released it.
-	Requested   bool      `json:"requested,omitempty"`
+	// VNI and MTU are those of the network, 0 before its first. PerHost: each
+	// host has names of its own.
+	VNI     uint32 `json:"vni,omitempty"`
+	MTU     int    `json:"mtu,omitempty"`
+	PerHost bool   `json:"per_host,omitempty"`
+	// RequestedAt is when an engine last asked for the pool.
 	RequestedAt time.Time `json:"requested_at,omitzero"`
+	// raw is the record as it was read, which a newer version may have written:
+	// a shared store is asked whether it still has just that. nil once changed.
+	raw []byte
 }
 
 func (r *poolRecord) equal(o *poolRecord) bool {
 	return r.Subnet == o.Subnet && r.Range == o.Range && r.Overlay == o.Overlay && r.Auto == o.Auto &&
 		r.Gateway == o.Gateway && r.LastGateway == o.LastGateway &&
-		slices.Equal(r.Aux, o.Aux) && slices.Equal(r.Exclude, o.Exclude) &&
-		r.Network == o.Network && r.NetworkName == o.NetworkName &&
-		r.Requested == o.Requested && r.RequestedAt.Equal(o.RequestedAt)
+		slices.Equal(r.Aux, o.Aux) && slices.Equal(r.Exclude, o.Exclude) && r.NetworkName == o.NetworkName &&
+		r.VNI == o.VNI && r.MTU == o.MTU && r.PerHost == o.PerHost && r.RequestedAt.Equal(o.RequestedAt)
+}
+
+// use is what one host does with a pool: it is there from the engine's asking
+// for the pool to its release.
+type use struct {
+	// At is when the engine asked.
+	At time.Time `json:"at"`
+	// Asked: it has asked for the gateway or another address of the network's
+	// own since.
+	Asked bool `json:"asked,omitempty"`
+	// Network is the engine's id of the network, "" while it is being made, and
+	// Name what it is called.
+	Network string `json:"network,omitempty"`
+	Name    string `json:"name,omitempty"`
 }
 
 // setAside tells why a container can't have addr, or "".
@@ -109,16 +136,16 @@ func (r *poolRecord) String() string {
 	if r.Overlay != "" {
 		s += " of overlay " + r.Overlay
 	}
-	if name := r.network(); name != "" {
-		return "network " + name + " (" + s + ")"
+	if r.NetworkName != "" {
+		return "network " + r.NetworkName + " (" + s + ")"
 	}
 	return "pool " + s
 }
 
-// network is the name of the pool's network, or the beginning of its id.
+// network is the name of the pool's network, or its subnet.
 func (r *poolRecord) network() string {
 	if r.NetworkName == "" {
-		return short(r.Network)
+		return r.Subnet.String()
 	}
 	return r.NetworkName
 }
@@ -129,6 +156,10 @@ type pool struct {
 	rec   poolRecord
 	names map[string]*lease
 	addrs map[netip.Addr]*lease
+	// mine is what this host does with the pool, nil for nothing; others is
+	// what others do, by host id. Both are replaced, never changed.
+	mine   *use
+	others map[string]*use
 	// cursor is the address that was last handed out to a new name.
 	cursor netip.Addr
 	// noFree: a search found every address of the range held, and none was
@@ -146,8 +177,24 @@ func newPool(id string) *pool {
 func (p *pool) public() Pool {
 	return Pool{
 		ID: p.id, Subnet: p.rec.Subnet, Range: p.rec.Range, Overlay: p.rec.Overlay, Auto: p.rec.Auto,
-		Gateway: p.rec.Gateway, Network: p.rec.Network, NetworkName: p.rec.NetworkName,
+		Gateway: p.rec.Gateway, Network: p.network(), NetworkName: p.networkName(), VNI: p.rec.VNI, MTU: p.rec.MTU,
 	}
+}
+
+// network is the id of this host's network on the pool, "" where it has none.
+func (p *pool) network() string {
+	if p.mine == nil {
+		return ""
+	}
+	return p.mine.Network
+}
+
+// networkName is what this host calls the network, else what another does.
+func (p *pool) networkName() string {
+	if p.mine != nil && p.mine.Name != "" {
+		return p.mine.Name
+	}
+	return p.rec.NetworkName
 }
 
 // prefix is addr with the pool's mask, as the engine programs it.

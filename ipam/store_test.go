@@ -127,7 +127,7 @@ func TestManyAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := reg.Bind(t.Context(), "net", []string{pool.ID}, nil); err != nil {
+	if _, err := reg.Bind(t.Context(), ipam.Binding{Network: "net", Pools: []string{pool.ID}}); err != nil {
 		t.Fatal(err)
 	}
 	const callers, each = 64, 20

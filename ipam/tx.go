@@ -16,24 +16,47 @@ type tx struct {
 	now time.Time
 	// undo holds what each step replaced, oldest first.
 	undo []step
-	// written are the keys that the store must learn, each once.
-	written map[string]struct{}
+	// written are the keys that the store must learn, each once, with what it
+	// has there now (nil: nothing; only noted where the store is shared).
+	written map[string][]byte
 	keys    []string
+	// guards are what else must hold in a shared store for the decisions to be
+	// right; doubts are why some were refused, and stay when they are undone.
+	guards, doubts []kv.Cond
 	// notes are log records that are true only once the batch is written.
 	notes []note
+	// away: the shared store can't be asked.
+	away bool
+	// retries is how often the batch was decided already, in vain.
+	retries int
+	// whole are the networks of which everything on other hosts is to be told.
+	whole bool
 }
 
 // step is one replacement: of a lease, or of what else is set.
 type step struct {
+	kind     stepKind
 	pool     *pool
 	name     string
 	old, new *lease
-	// oldRec is set where the step replaced the pool's record, oldCursor where
-	// it moved the pool's cursor, created where the pool itself is new.
+	// What the step replaced, according to its kind. name is the host's id
+	// where that is a use.
 	oldRec    *poolRecord
-	oldCursor *netip.Addr
-	created   bool
+	oldUse    *use
+	oldCursor netip.Addr
+	oldEpoch  uint64
 }
+
+type stepKind uint8
+
+const (
+	stepLease stepKind = iota
+	stepPool           // a new pool
+	stepRecord
+	stepUse
+	stepCursor
+	stepEpoch
+)
 
 type note struct {
 	level slog.Level
@@ -42,56 +65,73 @@ type note struct {
 }
 
 // mark is a point to come back to.
-type mark struct{ undo, keys, notes int }
+type mark struct{ undo, keys, notes, guards int }
 
-func (t *tx) mark() mark { return mark{len(t.undo), len(t.keys), len(t.notes)} }
+func (t *tx) mark() mark { return mark{len(t.undo), len(t.keys), len(t.notes), len(t.guards)} }
 
 // back undoes everything since m.
 func (t *tx) back(m mark) {
 	for i := len(t.undo) - 1; i >= m.undo; i-- {
 		s := t.undo[i]
-		switch {
-		case s.created:
+		switch s.kind {
+		case stepPool:
 			delete(t.r.pools, s.pool.id)
-		case s.oldRec != nil:
+		case stepRecord:
 			s.pool.rec = *s.oldRec
 			s.pool.noFree, s.pool.idle = false, nil
-		case s.oldCursor != nil:
-			s.pool.cursor = *s.oldCursor
-		default:
+		case stepUse:
+			t.r.putUse(s.pool, s.name, s.oldUse)
+		case stepCursor:
+			s.pool.cursor = s.oldCursor
+		case stepEpoch:
+			t.r.epoch = s.oldEpoch
+		case stepLease:
 			t.r.apply(s.pool, s.name, s.old)
 		}
 	}
 	for _, k := range t.keys[m.keys:] {
 		delete(t.written, k)
 	}
-	t.undo, t.keys, t.notes = t.undo[:m.undo], t.keys[:m.keys], t.notes[:m.notes]
+	t.undo, t.keys, t.notes, t.guards = t.undo[:m.undo], t.keys[:m.keys], t.notes[:m.notes], t.guards[:m.guards]
 }
 
+// write has the store learn a key. It is called before memory changes: what
+// is there now is what a shared store must still have.
 func (t *tx) write(key string) {
-	if _, ok := t.written[key]; !ok {
-		t.written[key] = struct{}{}
-		t.keys = append(t.keys, key)
+	if _, ok := t.written[key]; ok {
+		return
 	}
+	var was []byte
+	if t.r.shared() {
+		was = t.r.stored(key)
+	}
+	t.written[key] = was
+	t.keys = append(t.keys, key)
 }
 
 // put gives the name a lease in its pool, in place of the one it has. Who
 // else holds the address must have been dropped before.
 func (t *tx) put(l *lease) {
 	old := l.pool.names[l.name]
-	t.replace(l.pool, l.name, old, l)
+	key := leaseKey(l.pool.id, l.name)
 	switch {
 	case old == nil || !sameButState(old, l) || !l.live && (old.live || l.since != old.since):
-		t.write(leaseKey(l.pool.id, l.name))
+		t.write(key)
+	case l.live && !old.live && t.r.shared():
+		// Others must know before it runs.
+		t.write(key)
 	case l.live && !old.live:
-		t.r.late(leaseKey(l.pool.id, l.name))
+		t.r.late(key)
 	}
+	t.claim(old, l)
+	t.replace(l.pool, l.name, old, l)
 }
 
 // drop takes the name's lease away.
 func (t *tx) drop(l *lease) {
-	t.replace(l.pool, l.name, l, nil)
 	t.write(leaseKey(l.pool.id, l.name))
+	t.claim(l, nil)
+	t.replace(l.pool, l.name, l, nil)
 }
 
 func (t *tx) replace(p *pool, name string, old, l *lease) {
@@ -115,6 +155,7 @@ func (t *tx) park(l *lease) {
 		t.drop(l)
 		return
 	}
+	t.r.solved(leaseKey(l.pool.id, l.name))
 	t.change(l, func(c *lease) {
 		if c.live {
 			c.since = t.now.UnixMilli()
@@ -124,27 +165,33 @@ func (t *tx) park(l *lease) {
 }
 
 func (t *tx) addPool(p *pool) {
-	t.r.pools[p.id] = p
-	t.undo = append(t.undo, step{pool: p, created: true})
 	t.write(poolKey(p.id))
+	t.r.pools[p.id] = p
+	t.undo = append(t.undo, step{kind: stepPool, pool: p})
 }
 
 // setPool puts an altered copy of the pool's record in its place.
 func (t *tx) setPool(p *pool, alter func(*poolRecord)) {
-	old := p.rec
-	alter(&p.rec)
-	if p.rec.equal(&old) {
+	old, changed := p.rec, p.rec
+	alter(&changed)
+	if changed.equal(&old) {
 		return
 	}
-	t.undo = append(t.undo, step{pool: p, oldRec: &old})
-	p.noFree, p.idle = false, nil
+	changed.raw = nil
 	t.write(poolKey(p.id))
+	if changed.VNI != old.VNI {
+		t.writeVNI(old.VNI)
+		t.writeVNI(changed.VNI)
+		t.whole = true
+	}
+	p.rec = changed
+	t.undo = append(t.undo, step{kind: stepRecord, pool: p, oldRec: &old})
+	p.noFree, p.idle = false, nil
 }
 
 // moveCursor has the pool's next search begin after addr.
 func (t *tx) moveCursor(p *pool, addr netip.Addr) {
-	old := p.cursor
-	t.undo = append(t.undo, step{pool: p, oldCursor: &old})
+	t.undo = append(t.undo, step{kind: stepCursor, pool: p, oldCursor: p.cursor})
 	p.cursor = addr
 }
 
@@ -168,6 +215,8 @@ func (t *tx) held(l *lease) bool {
 	switch {
 	case !l.live:
 		return false
+	case l.host != me:
+		return t.r.up(l.host)
 	case l.endpoint != "":
 		return t.r.cfg.Alive == nil || t.r.cfg.Alive(l.endpoint)
 	default:
@@ -180,7 +229,7 @@ func (t *tx) held(l *lease) bool {
 func (t *tx) ops() ([]kv.Op, error) {
 	ops := make([]kv.Op, 0, len(t.keys)+len(t.r.behind))
 	for k := range t.r.behind {
-		if _, ok := t.written[k]; !ok {
+		if _, ok := t.written[k]; !ok && !t.r.shared() {
 			t.keys = append(t.keys, k)
 		}
 	}
@@ -196,18 +245,8 @@ func (t *tx) ops() ([]kv.Op, error) {
 
 // op is the write that brings one key to what memory has.
 func (r *Registry) op(key string) (kv.Op, error) {
-	if id, name, ok := splitLeaseKey(key); ok {
-		if p := r.pools[id]; p != nil && p.names[name] != nil {
-			return kv.Op{Key: key, Value: encodeLease(p.names[name])}, nil
-		}
-		return kv.Op{Key: key, Delete: true}, nil
-	}
-	p := r.pools[key[len(poolPrefix):]]
-	if p == nil {
-		return kv.Op{Key: key, Delete: true}, nil
-	}
-	value, err := encodePool(&p.rec)
-	return kv.Op{Key: key, Value: value}, err
+	value, err := r.value(key)
+	return kv.Op{Key: key, Value: value, Delete: value == nil}, err
 }
 
 // apply puts l, or nothing, in the place of the name's lease.
@@ -271,7 +310,7 @@ func sameButState(a, b *lease) bool {
 func (r *Registry) networkPools(network string) []*pool {
 	var out []*pool
 	for _, p := range r.pools {
-		if network != "" && p.rec.Network == network {
+		if network != "" && p.network() == network {
 			out = append(out, p)
 		}
 	}

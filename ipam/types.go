@@ -39,6 +39,8 @@ type Lease struct {
 	Reserved bool
 	// Since is when State last changed.
 	Since time.Time
+	// Host is the id of the host where the container runs, or ran last.
+	Host string
 }
 
 // Pool is the addresses of one network in one family.
@@ -55,10 +57,13 @@ type Pool struct {
 	// Gateway is the address every host has in the network, invalid until
 	// the engine asked for it.
 	Gateway netip.Addr
-	// Network is the id of the network that uses the pool, "" when none does.
+	// Network is the id of this host's network on the pool, "" when none does.
 	Network string
 	// NetworkName is that network's name, once known; it outlives the network.
 	NetworkName string
+	// VNI and MTU are those of the network, 0 before its first.
+	VNI uint32
+	MTU int
 }
 
 // PoolRequest asks for a pool.

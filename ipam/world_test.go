@@ -84,6 +84,11 @@ func (w *world) open() {
 	w.reg = reg
 }
 
+func (w *world) bind(network string, pools []string, vips []netip.Addr) error {
+	_, err := w.reg.Bind(w.ctx, ipam.Binding{Network: network, Pools: pools, VIPs: vips, DefaultMTU: 1450})
+	return err
+}
+
 func (w *world) later(d time.Duration) { w.now = w.now.Add(d) }
 
 // network makes a network as the engine does.
@@ -93,7 +98,7 @@ func (w *world) network(id, name string, req ipam.PoolRequest, exclude ...netip.
 	w.ok(err)
 	_, err = w.reg.RequestGateway(w.ctx, p.ID, netip.Addr{})
 	w.ok(err)
-	w.ok(w.reg.Bind(w.ctx, id, []string{p.ID}, exclude))
+	w.ok(w.bind(id, []string{p.ID}, exclude))
 	w.ok(w.reg.SetNetworkName(w.ctx, id, name))
 	w.pool, _ = w.reg.Pool(p.ID)
 }

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/kv"
+	"github.com/dockstack/dockstack/ipam"
 )
 
 // networkPrefix is where networks stand in the store. The engine says
@@ -33,6 +35,8 @@ type network struct {
 	Pools    []string       `json:"pools,omitempty"` // none: another IPAM driver's
 	Gateways []netip.Prefix `json:"gateways,omitempty"`
 	VIPs     []netip.Addr   `json:"vips,omitempty"`
+	// Alone: its addresses are another IPAM driver's, so no other host knows them.
+	Alone bool `json:"alone,omitempty"`
 }
 
 // networkVersion is the format of network records.
@@ -42,7 +46,7 @@ const networkVersion = 1
 const maxVNI = 1<<24 - 1
 
 func (n network) wanted() fabric.Network {
-	return fabric.Network{ID: n.ID, VNI: n.VNI, MTU: n.MTU, Gateways: n.Gateways, VIPs: n.VIPs}
+	return fabric.Network{ID: n.ID, VNI: n.VNI, MTU: n.MTU, Gateways: n.Gateways, VIPs: n.VIPs, Alone: n.Alone}
 }
 
 // capability is sdknet.CapabilitiesResponse with the field that it lacks.
@@ -87,11 +91,8 @@ func (d *Driver) createNetwork(ctx context.Context, req sdknet.CreateNetworkRequ
 	if err != nil {
 		return nil, err
 	}
-	n := network{Version: networkVersion, ID: req.NetworkID, MTU: set.mtu, IfPrefix: set.ifPrefix, Overlay: set.overlay, VIPs: set.vips}
+	n := network{Version: networkVersion, ID: req.NetworkID, VNI: set.vni, MTU: set.mtu, IfPrefix: set.ifPrefix, Overlay: set.overlay, VIPs: set.vips}
 	n.Internal, _ = req.Options[keyInternal].(bool)
-	if n.MTU == 0 {
-		n.MTU = d.cfg.DefaultMTU()
-	}
 	for _, family := range [][]*sdknet.IPAMData{req.IPv4Data, req.IPv6Data} {
 		if err := d.addPool(&n, st, family, set); err != nil {
 			return nil, err
@@ -100,7 +101,7 @@ func (d *Driver) createNetwork(ctx context.Context, req sdknet.CreateNetworkRequ
 	if err := checkVIPs(n, append(req.IPv4Data, req.IPv6Data...)); err != nil {
 		return nil, err
 	}
-	return &none{}, d.putNetwork(ctx, st, n)
+	return &none{}, d.putNetwork(ctx, st, n, set)
 }
 
 // addPool enters one family's pool and gateway into n.
@@ -153,16 +154,14 @@ func checkVIPs(n network, data []*sdknet.IPAMData) error {
 }
 
 // putNetwork makes n be: leases, store, switch. Each step may be repeated.
-func (d *Driver) putNetwork(ctx context.Context, st *State, n network) error {
+func (d *Driver) putNetwork(ctx context.Context, st *State, n network, set settings) error {
 	wait, cancel := context.WithTimeout(ctx, createWait)
 	defer cancel()
 	if err := d.cfg.Fabric.Ready(wait); err != nil {
 		return err
 	}
-	if len(n.Pools) > 0 {
-		if err := st.Leases.Bind(ctx, n.ID, n.Pools, n.VIPs); err != nil {
-			return err
-		}
+	if err := d.bind(ctx, st, &n, set); err != nil {
+		return err
 	}
 	if err := d.record(ctx, st, &n); err != nil {
 		return errors.Join(err, st.Leases.Unbind(ctx, n.ID))
@@ -174,18 +173,43 @@ func (d *Driver) putNetwork(ctx context.Context, st *State, n network) error {
 	return nil
 }
 
-// record gives n its VNI and writes it.
+// bind has n take what its overlay has: VNI, MTU and virtual addresses.
+func (d *Driver) bind(ctx context.Context, st *State, n *network, set settings) error {
+	if len(n.Pools) == 0 {
+		if set.vni != 0 || set.perHost {
+			return fmt.Errorf("options %s and %s are for networks with `--ipam-driver dockstack`: this one stays on its host", optVNI, optNames)
+		}
+		n.Alone = true
+		n.MTU = cmp.Or(n.MTU, d.cfg.DefaultMTU())
+		return nil
+	}
+	bound, err := st.Leases.Bind(ctx, ipam.Binding{
+		Network: n.ID, Pools: n.Pools, VIPs: n.VIPs, VNI: n.VNI, MTU: n.MTU, DefaultMTU: d.cfg.DefaultMTU(), PerHost: set.perHost,
+	})
+	if err != nil {
+		return err
+	}
+	n.VNI, n.MTU, n.VIPs = bound.VNI, bound.MTU, bound.VIPs
+	if limit := d.cfg.MaxMTU(); limit > 0 && n.MTU > limit {
+		err := fmt.Errorf("the network's MTU is %d bytes, and between this host and the others only %d get through: raise the MTU of this host's uplink by %d, or create the network on every host with `-o %s=%d`",
+			n.MTU, limit, n.MTU-limit, optMTU, limit)
+		return errors.Join(err, st.Leases.Unbind(ctx, n.ID))
+	}
+	return nil
+}
+
+// record writes n, and gives it a VNI where it has no overlay.
 func (d *Driver) record(ctx context.Context, st *State, n *network) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if old, ok := d.networks[n.ID]; ok {
+	if old, ok := d.networks[n.ID]; ok && n.Alone {
 		n.VNI = old.VNI
-	} else {
+	} else if n.Alone {
 		used := map[uint32]bool{}
 		for _, other := range d.networks {
 			used[other.VNI] = true
 		}
-		for n.VNI = 1; used[n.VNI]; n.VNI++ {
+		for n.VNI = ipam.FirstLocalVNI; used[n.VNI]; n.VNI++ {
 		}
 	}
 	value, err := json.Marshal(n)
@@ -292,6 +316,39 @@ func (d *Driver) Restore(ctx context.Context, st *State) error {
 		}
 	}
 	d.changed()
+	return nil
+}
+
+// Refresh gives networks the VNI that their overlay has now: it is another
+// when this host joined others that had it taken.
+func (d *Driver) Refresh(ctx context.Context, st *State) error {
+	d.mu.Lock()
+	var stale []network
+	for _, n := range d.networks {
+		for _, id := range n.Pools {
+			if p, ok := st.Leases.Pool(id); ok && p.VNI != 0 && p.VNI != n.VNI {
+				n.VNI = p.VNI
+				stale = append(stale, n)
+				break
+			}
+		}
+	}
+	d.mu.Unlock()
+	for _, n := range stale {
+		// Two may swap: the switch takes a VNI for one network only.
+		if err := d.cfg.Fabric.RemoveNetwork(ctx, n.ID); err != nil {
+			return err
+		}
+	}
+	for _, n := range stale {
+		if err := d.record(ctx, st, &n); err != nil {
+			return err
+		}
+		if err := d.cfg.Fabric.PutNetwork(ctx, n.wanted()); err != nil {
+			return err
+		}
+		d.log.Info("network has another VNI now", "network", n.ID, "vni", n.VNI)
+	}
 	return nil
 }
 

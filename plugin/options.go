@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dockstack/dockstack/ipam"
 )
 
 // The options that a network takes, `-o` on the command line and
@@ -18,6 +20,8 @@ const (
 	optOverlay  = "dockstack.overlay"
 	optVIP      = "dockstack.vip"
 	optIPAM     = "dockstack.ipam"
+	optVNI      = "dockstack.vni"
+	optNames    = "dockstack.names"
 )
 
 // Keys of the engine's own in CreateNetwork's and RequestAddress' options
@@ -33,7 +37,7 @@ const (
 // networkOpts are the -o options we know. The two advertise_addr ones are the
 // engine's: it reads them itself and passes them on.
 var networkOpts = []string{
-	optMTU, optIfPrefix, optOverlay, optVIP, optIPAM,
+	optMTU, optIfPrefix, optOverlay, optVIP, optIPAM, optVNI, optNames,
 	"com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms",
 }
 
@@ -54,6 +58,8 @@ type settings struct {
 	overlay  string
 	vips     []netip.Addr
 	anyIPAM  bool
+	vni      uint32 // 0: any
+	perHost  bool
 }
 
 // parseNetworkOptions checks what CreateNetwork's Options hold.
@@ -103,6 +109,17 @@ func (s *settings) set(key, value string) error {
 			return fmt.Errorf("option %s=%s: want any (another IPAM driver is allowed) or dockstack", key, value)
 		}
 		s.anyIPAM = value == "any"
+	case optVNI:
+		vni, err := strconv.ParseUint(value, 10, 32)
+		if err != nil || vni < 1 || vni >= ipam.FirstLocalVNI {
+			return fmt.Errorf("option %s=%s: want a number, 1 to %d", key, value, ipam.FirstLocalVNI-1)
+		}
+		s.vni = uint32(vni)
+	case optNames:
+		if value != "host" && value != "overlay" {
+			return fmt.Errorf("option %s=%s: want host (a name may run on every host, each with an address of its own) or overlay (a name runs once, the default)", key, value)
+		}
+		s.perHost = value == "host"
 	default:
 		return unknownOption("-o", key, networkOpts)
 	}

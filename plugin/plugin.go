@@ -81,6 +81,9 @@ type Config struct {
 	Fabric Fabric
 	// DefaultMTU returns the MTU of networks that name none, in bytes.
 	DefaultMTU func() int
+	// MaxMTU returns the largest MTU that reaches the other hosts, in bytes, 0
+	// where there are none; nil is that.
+	MaxMTU func() int
 	// MAC derives the hardware address of an address that has no lease.
 	MAC func(netip.Addr) net.HardwareAddr
 	// HostRoot is where the host's files are mounted; it is taken off the paths
@@ -113,6 +116,9 @@ func New(cfg Config) (*Driver, error) {
 	j, err := openJournal(cfg.JournalDir)
 	if err != nil {
 		return nil, fmt.Errorf("open call journal: %w", err)
+	}
+	if cfg.MaxMTU == nil {
+		cfg.MaxMTU = func() int { return 0 }
 	}
 	if cfg.Changed == nil {
 		cfg.Changed = func([]fabric.Network) {}

@@ -98,7 +98,8 @@ func network(ctx context.Context, r *ipam.Registry) (ipam.Pool, error) {
 			return ipam.Pool{}, err
 		}
 	}
-	return pool, r.Bind(ctx, "network", []string{pool.ID}, nil)
+	_, err := r.Bind(ctx, ipam.Binding{Network: "network", Pools: []string{pool.ID}})
+	return pool, err
 }
 
 // one does what the start of a container does, and of every third its end.

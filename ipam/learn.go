@@ -1,0 +1,456 @@
+package ipam
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dockstack/dockstack/internal/kv"
+)
+
+// Learn takes over what other hosts wrote. Keys that are not the registry's
+// are passed over. Its caller gives it every change, in order; the first has
+// everything there is.
+func (r *Registry) Learn(ctx context.Context, c kv.Change) error {
+	return r.run(ctx, &call{learns: true, do: func(t *tx) error {
+		if c.Whole && r.cfg.Standalone && r.aside == nil && !r.synced {
+			r.putAside()
+			t.whole = true
+		}
+		// Pools come before what lies in them, and who gives up an address
+		// before who gets it.
+		t.learnAll(c.Ops, func(op kv.Op) bool { return !op.Delete && !strings.HasPrefix(op.Key, leasePrefix) })
+		t.learnAll(c.Ops, func(op kv.Op) bool { return op.Delete })
+		if c.Whole {
+			t.forget(c.Ops)
+		}
+		t.learnAll(c.Ops, func(op kv.Op) bool { return !op.Delete && strings.HasPrefix(op.Key, leasePrefix) })
+		if !r.synced && (!r.cfg.Standalone || r.aside != nil) {
+			r.synced = true
+			if !r.cfg.Standalone {
+				close(r.syncedC)
+			}
+		}
+		if len(r.behind) > 0 {
+			r.flushSoon()
+		}
+		return nil
+	}})
+}
+
+// Synced is closed once memory has what the shared store has.
+func (r *Registry) Synced() <-chan struct{} { return r.syncedC }
+
+func (t *tx) learnAll(ops []kv.Op, which func(kv.Op) bool) {
+	for _, op := range ops {
+		if which(op) {
+			t.learn(op)
+		}
+	}
+}
+
+// forget drops what a whole picture of the store lacks.
+func (t *tx) forget(ops []kv.Op) {
+	seen := make(map[string]struct{}, len(ops))
+	for _, op := range ops {
+		seen[op.Key] = struct{}{}
+	}
+	gone := func(key string) {
+		if _, there := seen[key]; !there {
+			t.learn(kv.Op{Key: key, Delete: true})
+		}
+	}
+	for id, p := range t.r.pools {
+		for name := range p.names {
+			gone(leaseKey(id, name))
+		}
+		for host := range p.others {
+			gone(useKey(id, host))
+		}
+		if p.mine != nil {
+			gone(useKey(id, t.r.cfg.Host))
+		}
+	}
+	for key := range t.r.behind {
+		if strings.HasPrefix(key, leasePrefix) || strings.HasPrefix(key, usePrefix) {
+			gone(key)
+		}
+	}
+}
+
+// learn brings memory to what the store has under one key.
+func (t *tx) learn(op kv.Op) {
+	var err error
+	switch prefix, rest, _ := strings.Cut(op.Key, "/"); prefix + "/" {
+	case leasePrefix:
+		err = t.learnLease(op)
+	case poolPrefix:
+		err = t.learnPool(rest, op)
+	case usePrefix:
+		err = t.learnUse(op)
+	case addrPrefix, vniPrefix:
+		// Leases and pools say the same. What was late about it is settled
+		// with those.
+		if base, late := t.r.behind[op.Key]; late && !sameValue(base, op) {
+			delete(t.r.behind, op.Key)
+		}
+	case epochKey + "/":
+		var n uint64
+		if !op.Delete {
+			n, err = strconv.ParseUint(string(op.Value), 10, 64)
+		}
+		if err == nil && n != t.r.epoch {
+			t.undo = append(t.undo, step{kind: stepEpoch, oldEpoch: t.r.epoch})
+			t.r.epoch = n
+		}
+	}
+	if err != nil {
+		t.r.unreadable(op.Key, err)
+	}
+}
+
+// unreadable notes a record that another host wrote and this one can't read.
+func (r *Registry) unreadable(key string, err error) {
+	if _, known := r.moved[key]; !known {
+		r.cfg.Log.Warn("a record in the shared store can't be read and is passed over", "key", key, "error", err)
+		r.problem(key, fmt.Sprintf("record %q in the store can't be read and is passed over: %v; upgrade this host, or remove the key", key, err))
+	}
+}
+
+func sameValue(base []byte, op kv.Op) bool {
+	return op.Delete == (base == nil) && bytes.Equal(base, op.Value)
+}
+
+func (t *tx) learnPool(id string, op kv.Op) error {
+	p := t.r.pools[id]
+	if op.Delete {
+		return nil // pools are never forgotten
+	}
+	rec, err := decodePool(id, op.Value)
+	if err != nil {
+		return err
+	}
+	rec.raw = bytes.Clone(op.Value)
+	if p == nil {
+		p = newPool(id)
+		t.r.pools[id] = p
+		t.undo = append(t.undo, step{kind: stepPool, pool: p})
+	} else if p.rec.equal(&rec) {
+		p.rec.raw = rec.raw
+		return nil
+	}
+	if p.rec.VNI != rec.VNI {
+		t.whole = true
+	}
+	old := p.rec
+	p.rec = rec
+	t.undo = append(t.undo, step{kind: stepRecord, pool: p, oldRec: &old})
+	p.noFree, p.idle = false, nil
+	return nil
+}
+
+func (t *tx) learnUse(op kv.Op) error {
+	id, host, ok := splitKey(op.Key, usePrefix)
+	if !ok {
+		return errRecord
+	}
+	p := t.r.pools[id]
+	if p == nil {
+		return nil
+	}
+	if base, late := t.r.behind[op.Key]; late {
+		if !sameValue(base, op) {
+			// What this host does with a pool only this host knows.
+			t.r.behind[op.Key] = valueOf(op)
+		}
+		return nil
+	}
+	var u *use
+	if !op.Delete {
+		var err error
+		if u, err = decodeUse(op.Value); err != nil {
+			return err
+		}
+	}
+	old := t.r.useOf(p, host)
+	if old == nil && u == nil || old != nil && u != nil && *old == *u {
+		return nil
+	}
+	if host == t.r.cfg.Host {
+		t.whole = true
+	}
+	t.undo = append(t.undo, step{kind: stepUse, pool: p, name: host, oldUse: old})
+	t.r.putUse(p, host, u)
+	return nil
+}
+
+func valueOf(op kv.Op) []byte {
+	if op.Delete {
+		return nil
+	}
+	return bytes.Clone(op.Value)
+}
+
+func (t *tx) learnLease(op kv.Op) error {
+	id, name, ok := splitLeaseKey(op.Key)
+	if !ok {
+		return errRecord
+	}
+	p := t.r.pools[id]
+	if p == nil {
+		if op.Delete {
+			return nil
+		}
+		return fmt.Errorf("%w: its pool is missing", errRecord)
+	}
+	old := p.names[name]
+	var l *lease
+	if !op.Delete {
+		l = &lease{pool: p, name: name}
+		if err := t.r.decodeLease(l, op.Value); err != nil {
+			return err
+		}
+		if !p.rec.Subnet.Contains(l.addr) {
+			return fmt.Errorf("%w: %s lies outside", errRecord, l.addr)
+		}
+	}
+	if base, late := t.r.behind[op.Key]; late {
+		if sameValue(base, op) || t.settle(op, old, l) {
+			return nil
+		}
+		delete(t.r.behind, op.Key)
+	}
+	if old != nil && l != nil && l.host == me && old.host == me && l.addr == old.addr && l.live && old.live {
+		l.endpoint, l.unsure = old.endpoint, old.unsure
+	}
+	if old == nil && l == nil || old != nil && l != nil && *old == *l {
+		return nil
+	}
+	t.movedAway(old, l)
+	t.replace(p, name, old, l)
+	return nil
+}
+
+// settle decides about a lease that this host changed while the store was
+// away, and that isn't in the store as it was before. It reports whether this
+// host's word stands; it is then written again on top of what is there now.
+func (t *tx) settle(op kv.Op, mine, theirs *lease) bool {
+	switch {
+	case mine == nil:
+		// A name made up for a renamed container, and given up. If it is still
+		// ours, it goes.
+		if theirs == nil || theirs.host != me {
+			return false
+		}
+	case theirs == nil:
+		// Given away, to a name that needed the address, or removed.
+		if !mine.live || mine.pool.addrs[mine.addr] != mine {
+			return false
+		}
+		t.r.behind[addrKey(mine.pool.id, mine.addr)] = nil
+	case theirs.addr != mine.addr, t.elsewhere(theirs):
+		return false
+	case theirs.host != me && !mine.live:
+		return false
+	}
+	t.r.behind[op.Key] = valueOf(op)
+	return true
+}
+
+// movedAway notes where a name that runs here turned out to be another host's.
+func (t *tx) movedAway(old, l *lease) {
+	if old == nil || !old.live || old.host != me {
+		return
+	}
+	key := leaseKey(old.pool.id, old.name)
+	var text string
+	switch {
+	case l == nil:
+		text = fmt.Sprintf("container %q runs here with %s in %s, but its address was given away while this host was cut off", old.container(), old.addr, &old.pool.rec)
+	case l.addr != old.addr:
+		text = fmt.Sprintf("container %q runs here with %s in %s, but the address of that name is %s now", old.container(), old.addr, &old.pool.rec, l.addr)
+	case l.host != me && l.live:
+		text = fmt.Sprintf("container %q runs here with %s in %s, but its name moved to host %s while this host was cut off", old.container(), old.addr, &old.pool.rec, t.r.hostName(l.host))
+	default:
+		return
+	}
+	if old.endpoint == "" {
+		return
+	}
+	t.warn("a name moved away while this host was cut off, and its container here is kept off the network",
+		slog.String("network", old.pool.rec.network()), slog.String("name", old.container()), slog.String("addr", old.addr.String()))
+	t.r.problem(key, text+"; it is kept off the network: stop it here, and start it where it is to run")
+}
+
+// problem notes what a person should know, under the key that it is about.
+func (r *Registry) problem(key, text string) {
+	r.moved[key] = text
+	r.showProblems()
+}
+
+func (r *Registry) solved(key string) {
+	if _, known := r.moved[key]; known {
+		delete(r.moved, key)
+		r.showProblems()
+	}
+}
+
+func (r *Registry) showProblems() {
+	all := make([]string, 0, len(r.moved))
+	for _, text := range r.moved {
+		all = append(all, text)
+	}
+	slices.Sort(all)
+	r.problems.Store(&all)
+}
+
+// Problems are what a person should know: names that moved away while this
+// host was cut off, records that can't be read. It does not wait.
+func (r *Registry) Problems() []string {
+	if all := r.problems.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// HostsChanged has the registry look again at which hosts are alive.
+func (r *Registry) HostsChanged(ctx context.Context) error {
+	return r.run(ctx, &call{learns: true, do: func(t *tx) error {
+		alive := make([]bool, len(r.hosts.alive))
+		changed := false
+		for n := range alive {
+			alive[n] = hostNumber(n) == me || hostNumber(n) != nowhere && r.cfg.Hosts.Alive(r.hosts.ids[n])
+			changed = changed || alive[n] != r.hosts.alive[n]
+		}
+		if !changed {
+			return nil
+		}
+		for _, p := range r.pools {
+			for _, l := range p.names {
+				if l.live && alive[l.host] != r.hosts.alive[l.host] {
+					// It stays as it is, and looks different.
+					t.undo = append(t.undo, step{pool: p, name: l.name, old: l, new: l})
+				}
+			}
+		}
+		r.hosts.alive = alive
+		return nil
+	}})
+}
+
+// Place is an address that a container on another host has.
+type Place struct {
+	Addr netip.Addr
+	MAC  [6]byte
+	// Host is the host's id.
+	Host string
+}
+
+// Move is news of where a network's addresses are on other hosts.
+type Move struct {
+	VNI uint32
+	// Whole: Set is all there is.
+	Whole bool
+	Set   []Place
+	Gone  []netip.Addr
+}
+
+// elsewhere tells whether the lease is a container's on another host.
+func elsewhere(l *lease) bool { return l != nil && l.live && l.host != me }
+
+// place tells where a lease's container is, if on another host.
+func (r *Registry) place(l *lease) (Place, bool) {
+	if l == nil || !l.live || l.host == me || !r.up(l.host) {
+		return Place{}, false
+	}
+	return Place{Addr: l.addr, MAC: l.hardware(), Host: r.hostID(l.host)}, true
+}
+
+// tellMoves tells what the batch changed about addresses on other hosts, of
+// networks that this host has.
+func (t *tx) tellMoves() {
+	if t.r.cfg.Moved == nil || !t.r.shared() {
+		return
+	}
+	var moves []Move
+	if t.whole {
+		moves = t.r.wholeMoves()
+	} else {
+		moves = t.moves()
+	}
+	if len(moves) > 0 {
+		t.r.cfg.Moved(moves)
+	}
+}
+
+// moves are the single changes of the batch.
+func (t *tx) moves() []Move {
+	byVNI := map[uint32]*Move{}
+	type at struct {
+		pool *pool
+		addr netip.Addr
+	}
+	done := map[at]bool{}
+	for _, s := range t.undo {
+		if s.kind != stepLease || s.pool.network() == "" || s.pool.rec.VNI == 0 {
+			continue
+		}
+		for _, l := range []*lease{s.old, s.new} {
+			if l == nil || done[at{s.pool, l.addr}] || !elsewhere(s.old) && !elsewhere(s.new) {
+				continue
+			}
+			done[at{s.pool, l.addr}] = true
+			m := byVNI[s.pool.rec.VNI]
+			if m == nil {
+				m = &Move{VNI: s.pool.rec.VNI}
+				byVNI[m.VNI] = m
+			}
+			if place, there := t.r.place(s.pool.addrs[l.addr]); there {
+				m.Set = append(m.Set, place)
+			} else {
+				m.Gone = append(m.Gone, l.addr)
+			}
+		}
+	}
+	moves := make([]Move, 0, len(byVNI))
+	for _, m := range byVNI {
+		moves = append(moves, *m)
+	}
+	return moves
+}
+
+// wholeMoves are all addresses on other hosts; of networks that this host had
+// and has no more, that there are none.
+func (r *Registry) wholeMoves() []Move {
+	byVNI := map[uint32]*Move{}
+	for vni := range r.told {
+		byVNI[vni] = &Move{VNI: vni, Whole: true}
+	}
+	clear(r.told)
+	for _, p := range r.pools {
+		if p.network() == "" || p.rec.VNI == 0 {
+			continue
+		}
+		r.told[p.rec.VNI] = struct{}{}
+		m := byVNI[p.rec.VNI]
+		if m == nil {
+			m = &Move{VNI: p.rec.VNI, Whole: true}
+			byVNI[m.VNI] = m
+		}
+		for _, l := range p.names {
+			if place, there := r.place(l); there {
+				m.Set = append(m.Set, place)
+			}
+		}
+	}
+	moves := make([]Move, 0, len(byVNI))
+	for _, m := range byVNI {
+		moves = append(moves, *m)
+	}
+	return moves
+}

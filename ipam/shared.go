@@ -1,0 +1,361 @@
+package ipam
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dockstack/dockstack/internal/kv"
+)
+
+// Several hosts may share a store. Each decides in its own memory, which is
+// the store's content a little late, and commits on condition that the store
+// still has what memory had under every key that the decision replaces or
+// rests on. Where it hasn't, the decision is undone, memory learns, and it is
+// decided anew.
+//
+// While the store is away, a host goes on with what is its own: names that ran
+// here last. Their changes are written when it is back, unless somebody else
+// took the names meanwhile (see settle).
+
+const (
+	// maxTries bounds how often a batch is decided.
+	maxTries = 30
+	// heldWait bounds the wait for this host's mark.
+	heldWait = 2 * time.Second
+)
+
+func (r *Registry) shared() bool { return r.cfg.Shared != nil }
+
+// value is what the store is to have under a key, as memory has it; nil:
+// nothing.
+func (r *Registry) value(key string) ([]byte, error) {
+	prefix, rest, _ := strings.Cut(key, "/")
+	switch prefix + "/" {
+	case leasePrefix:
+		if id, name, ok := splitLeaseKey(key); ok {
+			if p := r.pools[id]; p != nil && p.names[name] != nil {
+				return r.encodeLease(p.names[name]), nil
+			}
+		}
+	case poolPrefix:
+		if p := r.pools[rest]; p != nil {
+			if p.rec.raw != nil {
+				return p.rec.raw, nil
+			}
+			return encodePool(&p.rec)
+		}
+	case usePrefix:
+		if id, host, ok := splitKey(key, usePrefix); ok && r.pools[id] != nil {
+			if u := r.useOf(r.pools[id], host); u != nil {
+				return encodeUse(u)
+			}
+		}
+	case addrPrefix:
+		if id, text, ok := splitKey(key, addrPrefix); ok && r.pools[id] != nil {
+			if addr, err := netip.ParseAddr(text); err == nil && r.pools[id].addrs[addr] != nil {
+				return []byte(r.pools[id].addrs[addr].name), nil
+			}
+		}
+	case vniPrefix:
+		if vni, err := strconv.ParseUint(rest, 10, 32); err == nil {
+			return r.vniOwner(uint32(vni)), nil
+		}
+	case epochKey + "/":
+		return strconv.AppendUint(nil, r.epoch, 10), nil
+	}
+	return nil, nil
+}
+
+// stored is what the store has under a key, as far as is known.
+func (r *Registry) stored(key string) []byte {
+	if base, late := r.behind[key]; late {
+		return base
+	}
+	if key == epochKey && r.epoch == 0 {
+		return nil
+	}
+	value, err := r.value(key)
+	if err != nil {
+		return nil
+	}
+	return value
+}
+
+// vniOwner is the pool that stands for a VNI in the store: the first of those
+// that have it.
+func (r *Registry) vniOwner(vni uint32) []byte {
+	var first string
+	for id, p := range r.pools {
+		if p.rec.VNI == vni && (first == "" || id < first) {
+			first = id
+		}
+	}
+	if first == "" {
+		return nil
+	}
+	return []byte(first)
+}
+
+func (t *tx) writeVNI(vni uint32) {
+	if vni != 0 && t.r.shared() {
+		t.write(vniKey(vni))
+	}
+}
+
+// countUse tells all hosts that a pool came into use, so that no two of them
+// begin to use overlapping ones at the same time.
+func (t *tx) countUse() {
+	if !t.r.shared() {
+		return
+	}
+	t.write(epochKey)
+	t.undo = append(t.undo, step{kind: stepEpoch, oldEpoch: t.r.epoch})
+	t.r.epoch++
+}
+
+// claim has the store learn whose an address is before a lease takes the
+// place of another, and notes on what that rests.
+func (t *tx) claim(old, l *lease) {
+	if !t.r.shared() {
+		return
+	}
+	if old != nil && (l == nil || l.addr != old.addr) {
+		t.write(addrKey(old.pool.id, old.addr))
+	}
+	if l != nil && (old == nil || l.addr != old.addr) {
+		t.write(addrKey(l.pool.id, l.addr))
+		// The gateway and the like are in the pool's record.
+		t.guard(poolKey(l.pool.id))
+	}
+	if old != nil && old.live && old.host != me && old.host != nowhere {
+		t.guardMark(t.r.hostID(old.host))
+	}
+	if l != nil && l.live && l.host == me {
+		key, value := t.r.cfg.Hosts.Mark()
+		t.guards = append(t.guards, kv.Cond{Key: key, Value: value})
+	}
+}
+
+// guard says that decisions rest on what memory has under a key.
+func (t *tx) guard(key string) { t.guards = append(t.guards, t.cond(key)) }
+
+// guardMark says that decisions rest on a host's being dead.
+func (t *tx) guardMark(host string) {
+	own, _ := t.r.cfg.Hosts.Mark()
+	t.guards = append(t.guards, kv.Cond{Key: strings.TrimSuffix(own, t.r.cfg.Host) + host, Absent: true})
+}
+
+// doubt says that a refusal rests on what memory has under a key: it is made
+// sure of before anybody is told.
+func (t *tx) doubt(key string) {
+	if t.r.shared() && !t.away {
+		t.doubts = append(t.doubts, t.cond(key))
+	}
+}
+
+func (t *tx) cond(key string) kv.Cond {
+	was, written := t.written[key]
+	if !written {
+		was = t.r.stored(key)
+	}
+	return kv.Cond{Key: key, Value: was, Absent: was == nil}
+}
+
+// serveShared decides and writes a batch where others write too.
+func (r *Registry) serveShared(ctx context.Context, batch []*call) {
+	for tries := 0; len(batch) > 0; {
+		if batch[0].learns {
+			t := r.newTx()
+			batch[0].err = t.try(batch[0].do)
+			t.publish(ctx)
+			batch, tries = batch[1:], 0
+			continue
+		}
+		t := r.newTx()
+		t.retries = tries
+		n := t.decide(batch, r.cfg.Shared.MaxOps()/2)
+		err := r.commitShared(ctx, t)
+		var conflict *kv.Conflict
+		switch {
+		case err == nil:
+			t.publish(ctx)
+		case errors.As(err, &conflict) && tries < maxTries:
+			t.back(mark{})
+			tries++
+			r.learnNow(ctx, conflict, tries)
+			continue
+		case errors.Is(err, kv.ErrAway):
+			t.back(mark{})
+			r.decideAway(ctx, batch[:n], err)
+		default:
+			t.back(mark{})
+			for _, c := range batch[:n] {
+				if !c.reads && c.err == nil {
+					c.err = fmt.Errorf("nothing was changed, the store did not take it: %w", err)
+				}
+			}
+		}
+		rest := r.newTx()
+		for _, c := range batch[:n] {
+			if c.reads {
+				c.err = rest.try(c.do)
+			}
+		}
+		batch, tries = batch[n:], 0
+	}
+}
+
+// decide makes the decisions of calls until as many keys are to be written as
+// one commit may have, and returns how many calls that were: at least one, and
+// none that learns.
+func (t *tx) decide(batch []*call, budget int) int {
+	for i, c := range batch {
+		if i > 0 && (c.learns || len(t.keys)+len(t.guards) >= budget) {
+			return i
+		}
+		if c.reads {
+			continue
+		}
+		if t.r.aside != nil && !c.joins {
+			c.err = fmt.Errorf("%w: this host's names are just being taken along to it; try again", kv.ErrAway)
+			continue
+		}
+		c.err = t.try(c.do)
+	}
+	return len(batch)
+}
+
+// commitShared writes what was decided, on condition that it rests on what the
+// store has.
+func (r *Registry) commitShared(ctx context.Context, t *tx) error {
+	ops, err := t.ops()
+	if err != nil {
+		return err
+	}
+	kept := ops[:0]
+	conds := make([]kv.Cond, 0, len(ops)+len(t.guards)+len(t.doubts))
+	known := make(map[string]bool, cap(conds))
+	for _, op := range ops {
+		was := t.written[op.Key]
+		known[op.Key] = true
+		if op.Delete && was == nil || !op.Delete && was != nil && bytes.Equal(op.Value, was) {
+			continue // changed and changed back
+		}
+		kept = append(kept, op)
+		conds = append(conds, kv.Cond{Key: op.Key, Value: was, Absent: was == nil})
+	}
+	for _, more := range [][]kv.Cond{t.guards, t.doubts} {
+		for _, c := range more {
+			if !known[c.Key] {
+				known[c.Key] = true
+				conds = append(conds, c)
+			}
+		}
+	}
+	if len(conds) == 0 {
+		return nil
+	}
+	if !r.synced {
+		return fmt.Errorf("%w: it was not read since dockstack started", kv.ErrAway)
+	}
+	if err := r.cfg.Shared.Commit(ctx, kept, conds...); err != nil {
+		return err
+	}
+	for _, op := range ops {
+		delete(r.behind, op.Key)
+	}
+	return nil
+}
+
+// learnNow takes over what a conflict told.
+func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
+	own, value := r.cfg.Hosts.Mark()
+	t := r.newTx()
+	marks := false
+	for _, op := range c.Now {
+		switch {
+		case op.Key == own && (op.Delete || !bytes.Equal(op.Value, value)):
+			// What comes of it shows in the next try.
+			wait, cancel := context.WithTimeout(ctx, heldWait)
+			_ = r.cfg.Hosts.Held(wait)
+			cancel()
+		case strings.HasPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)):
+			marks = marks || op.Key != own && !op.Delete
+		default:
+			t.learn(op)
+		}
+	}
+	t.publish(ctx)
+	if marks || tries > 3 {
+		// A host that is taken for dead is back, and the news is on its way; or
+		// many hosts want the same at the same time.
+		pause := time.NewTimer(time.Duration(rand.Int64N(int64(min(tries, 10)))+1) * 5 * time.Millisecond)
+		defer pause.Stop()
+		<-pause.C
+	}
+}
+
+// decideAway decides what this host may decide alone.
+func (r *Registry) decideAway(ctx context.Context, batch []*call, away error) {
+	t := r.newTx()
+	t.away = true
+	for _, c := range batch {
+		if c.reads {
+			continue
+		}
+		m := t.mark()
+		c.err = t.try(func(t *tx) error {
+			if err := c.do(t); err != nil {
+				return err
+			}
+			return t.aloneSince(m, away)
+		})
+	}
+	for _, key := range t.keys {
+		if _, late := r.behind[key]; !late {
+			r.behind[key] = t.written[key]
+		}
+	}
+	if len(t.keys) > 0 {
+		r.flushSoon()
+	}
+	t.publish(ctx)
+}
+
+// aloneSince tells why what was decided since m takes the other hosts' word,
+// nil where it takes none.
+func (t *tx) aloneSince(m mark, away error) error {
+	for _, s := range t.undo[m.undo:] {
+		switch s.kind {
+		case stepCursor:
+			continue
+		case stepUse:
+			if s.name == t.r.cfg.Host && (s.pool.mine == nil || s.oldUse != nil) {
+				continue
+			}
+		case stepLease:
+			if s.old != nil && s.old.host == me && (s.new == nil && s.old.placeholder() ||
+				s.new != nil && s.new.host == me && s.new.addr == s.old.addr && s.new.name == s.old.name) {
+				continue
+			}
+			if s.new != nil && s.old == nil {
+				return fmt.Errorf("%w; container %q never ran on this host, so which address in %s is its own can't be told: start it when the store is back, names that ran here last start now as well",
+					away, s.new.container(), &s.pool.rec)
+			}
+			if s.old != nil && s.old.host != me {
+				return fmt.Errorf("%w; container %q ran last on host %s, and whether it still does can't be told: start it when the store is back",
+					away, s.old.container(), t.r.hostName(s.old.host))
+			}
+		case stepPool, stepRecord, stepEpoch:
+		}
+		return fmt.Errorf("%w; this takes the other hosts' word: try again when the store is back", away)
+	}
+	return nil
+}
