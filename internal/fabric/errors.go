@@ -10,6 +10,8 @@ var (
 	ErrUnknownEndpoint = errors.New("the endpoint is unknown to the switch")
 	// ErrSwitchAway: Open vSwitch can't be reached.
 	ErrSwitchAway = errors.New("the switch is away")
+	// ErrDisplaced: an endpoint's address is another host's now.
+	ErrDisplaced = errors.New("its name moved there while this host was cut off")
 	// ErrBadEndpoint: an endpoint or a network lacks what it needs.
 	ErrBadEndpoint = errors.New("incomplete")
 )

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,14 +20,18 @@ type Config struct {
 	MAC func(netip.Addr) net.HardwareAddr
 	// Prefix of the names of all ports, 2 to 3 characters; "ds" by default.
 	Prefix string
-	// Tunnel is the way to other hosts; none by default.
-	Tunnel Tunnel
+	// Tunnel is the way to other hosts, TunnelFlow or TunnelKernel; by default the
+	// one for the switch's datapath.
+	Tunnel string
 	// SettleWait is how long an attachment may wait for the switch; 8 s by
 	// default, so that one restart of the switch is no failed container.
 	SettleWait time.Duration
 	// DeleteDelay is how long removed ports may gather; 1 s by default. Their
 	// flows go at once.
 	DeleteDelay time.Duration
+	// LingerDelay is how long a network without containers keeps its tunnel; 30 s
+	// by default.
+	LingerDelay time.Duration
 	// AuditEvery is how often what is gets compared with what should be although
 	// nothing changed; 10 s by default.
 	AuditEvery time.Duration
@@ -41,9 +46,7 @@ func (c Config) withDefaults() Config {
 	c.DeleteDelay = cmp.Or(c.DeleteDelay, time.Second)
 	c.AuditEvery = cmp.Or(c.AuditEvery, 10*time.Second)
 	c.StaleAfter = cmp.Or(c.StaleAfter, 2*time.Minute)
-	if c.Tunnel == nil {
-		c.Tunnel = noTunnel{}
-	}
+	c.LingerDelay = cmp.Or(c.LingerDelay, 30*time.Second)
 	return c
 }
 
@@ -57,10 +60,13 @@ type Fabric struct {
 
 	// kick wakes the loop; one pending kick stands for any number of changes.
 	kick chan struct{}
+	// touched is whether more changed than remotes.
+	touched atomic.Bool
 	// recalled is closed once the endpoints of an earlier run are known.
 	recalled chan struct{}
-	// have belongs to the loop alone.
+	// have and far belong to the loop alone.
 	have have
+	far  far
 
 	mu sync.Mutex // guards all below
 	// want is what should be.
@@ -72,11 +78,9 @@ type Fabric struct {
 	// deleting holds the links that are being removed, each with a channel that
 	// is closed when it is gone.
 	deleting map[string]chan struct{}
-	// counts are those of the last apply, for Status.
-	counts counts
+	// shown is what the last apply left, for Status.
+	shown shown
 }
-
-type counts struct{ ports, flows int }
 
 // New makes a fabric over a switch and links. Nothing happens before Run.
 func New(cfg Config, sw Switch, links Links, log *slog.Logger) *Fabric {
@@ -279,6 +283,12 @@ func (f *Fabric) awaitDeletion(ctx context.Context, name string) error {
 
 // wake tells the loop that something changed.
 func (f *Fabric) wake() {
+	f.touched.Store(true)
+	f.poke()
+}
+
+// poke tells the loop that there is news of remotes.
+func (f *Fabric) poke() {
 	select {
 	case f.kick <- struct{}{}:
 	default:

@@ -17,11 +17,13 @@ const (
 	ownerName    = "dockstack"
 	factEndpoint = "dockstack-endpoint"
 	factNetwork  = "dockstack-network"
+	factTunnel   = "dockstack-tunnel"
 	factMAC      = "dockstack-mac"
 	factAddrs    = "dockstack-addrs"
 
 	aliasEndpoint = "dockstack:1:endpoint"
 	aliasGateway  = "dockstack:1:gateway"
+	aliasTunnel   = "dockstack:1:vxlan"
 	aliasMark     = "dockstack:"
 )
 
@@ -76,6 +78,18 @@ func parseAlias(alias string) (ep Endpoint, vni uint32, ours bool, err error) {
 // parseGatewayAlias returns the network of a gateway's link.
 func parseGatewayAlias(alias string) (network string, ok bool) {
 	return strings.CutPrefix(alias, aliasGateway+" ")
+}
+
+// tunnelFacts are those of a port of the tunnel.
+func tunnelFacts(what string) map[string]string {
+	return map[string]string{factOwner: ownerName, factTunnel: what}
+}
+
+func tunnelAlias(vni uint32) string { return aliasTunnel + " " + strconv.FormatUint(uint64(vni), 10) }
+
+// parseTunnelAlias returns the VNI of a vxlan device, as it's written.
+func parseTunnelAlias(alias string) (vni string, ok bool) {
+	return strings.CutPrefix(alias, aliasTunnel+" ")
 }
 
 func joinAddrs(addrs []netip.Addr) string {

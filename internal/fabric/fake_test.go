@@ -25,10 +25,12 @@ type fakeSwitch struct {
 	drops   map[uint64]uint64
 	// fail is what the next changes return.
 	fail error
+	// portError is what ports of type vxlan say.
+	portError string
 	// shift is added to the numbers that ports are asked to have.
 	shift int
-	// bundles and transactions count changes.
-	bundles, transactions int
+	// bundles, transactions and sent count changes: sent those of single flows.
+	bundles, transactions, sent int
 }
 
 var _ Switch = (*fakeSwitch)(nil)
@@ -86,7 +88,9 @@ func (s *fakeSwitch) ChangePorts(_ context.Context, del []string, add []PortSpec
 		}
 		p := Port{PortSpec: spec}
 		p.Number += s.shift
-		if !s.links.has(spec.Name) {
+		if spec.Type == "vxlan" && s.portError != "" {
+			p.Number, p.Error = 0, s.portError
+		} else if spec.Type == "" && !s.links.has(spec.Name) {
 			p.Number, p.Error = 0, "could not open network device "+spec.Name
 		}
 		s.ports[p.Name] = p
@@ -102,8 +106,15 @@ func (s *fakeSwitch) ChangeFlows(_ context.Context, change FlowChange) error {
 		return s.fail
 	}
 	s.bundles++
+	if n := len(change.Add) + len(change.Del); n > bundleLimit+1000 {
+		return fmt.Errorf("%d flows in a bundle", n)
+	}
+	s.sent += len(change.Add) + len(change.Del)
 	if change.Reset {
 		clear(s.flows)
+	}
+	for _, w := range change.Wipe {
+		maps.DeleteFunc(s.flows, func(_ flowKey, f Flow) bool { return w.Has(f.Cookie) })
 	}
 	for _, f := range change.Del {
 		if _, there := s.flows[f.key()]; !there {
@@ -128,10 +139,16 @@ func (s *fakeSwitch) Drops(context.Context, int) (map[uint64]uint64, error) {
 	return maps.Clone(s.drops), nil
 }
 
-func (s *fakeSwitch) FlowCount(context.Context) (int, error) {
+func (s *fakeSwitch) FlowCount(_ context.Context, which Cookies) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.flows), nil
+	n := 0
+	for _, f := range s.flows {
+		if which.Has(f.Cookie) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // String shows the ports, and how many flows each has.
@@ -161,14 +178,21 @@ type fakeLinks struct {
 	mu    sync.Mutex // guards below
 	links map[string]Link
 	gates map[string]GatewaySpec
-	index int
-	fail  error
+	// vxlans are devices of that kind, also among links.
+	vxlans map[string]*fakeVXLAN
+	filter TunnelFilter
+	// entries counts changes of single FDB entries.
+	entries int
+	index   int
+	fail    error
+
+	failVXLAN, failFDB, failFilter error
 }
 
 var _ Links = (*fakeLinks)(nil)
 
 func newFakeLinks() *fakeLinks {
-	return &fakeLinks{links: map[string]Link{}, gates: map[string]GatewaySpec{}}
+	return &fakeLinks{links: map[string]Link{}, gates: map[string]GatewaySpec{}, vxlans: map[string]*fakeVXLAN{}}
 }
 
 func (l *fakeLinks) add(link Link) {
@@ -191,6 +215,7 @@ func (l *fakeLinks) remove(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.links, name)
+	delete(l.vxlans, name)
 }
 
 func (l *fakeLinks) AddVeth(_ context.Context, spec VethSpec) error {
@@ -245,8 +270,3 @@ func (l *fakeLinks) RemoveGateway(_ context.Context, host string) error {
 	delete(l.gates, host)
 	return nil
 }
-
-func (l *fakeLinks) PutVXLAN(context.Context, VXLANSpec) error           { return nil }
-func (l *fakeLinks) ChangeFDB(context.Context, string, FDBChange) error  { return nil }
-func (l *fakeLinks) RemoveVXLAN(context.Context, ...string) error        { return nil }
-func (l *fakeLinks) PutTunnelFilter(context.Context, TunnelFilter) error { return nil }

@@ -2,8 +2,6 @@ package fabric
 
 import (
 	"cmp"
-	"context"
-	"fmt"
 	"slices"
 )
 
@@ -19,8 +17,8 @@ func (f Flow) key() flowKey { return flowKey{f.Table, f.Priority, f.Match} }
 func (f *Fabric) flows(networks []Network, seats []seat, numbers map[string]int, nd ndMode) []Flow {
 	members := make([]member, 0, len(seats))
 	for _, s := range seats {
-		if s.network.ID == "" {
-			continue // its network was never put
+		if s.network.ID == "" || s.displaced.Endpoint != "" {
+			continue // its network was never put, or its address is another's
 		}
 		n, mac, addrs := numbers[s.port], s.endpoint.MAC, s.endpoint.Addrs
 		if s.endpoint.ID == "" {
@@ -30,15 +28,21 @@ func (f *Fabric) flows(networks []Network, seats []seat, numbers map[string]int,
 			}
 		}
 		m := newMember(memberCookie(n), n, s.network, mac, addrs)
+		if s.endpoint.ID == "" {
+			m.reach = notFar
+		}
 		m.nd = nd
 		members = append(members, m)
 	}
-	return pipeline(networks, members, f.cfg.Tunnel)
+	return pipeline(networks, members)
 }
 
 // diffFlows compares; without knowledge of what is, everything is replaced.
 func diffFlows(have map[flowKey]Flow, want []Flow) FlowChange {
-	change := FlowChange{Reset: have == nil}
+	var change FlowChange
+	if have == nil {
+		change.Wipe = []Cookies{NearFlows}
+	}
 	wanted := make(map[flowKey]bool, len(want))
 	for _, w := range want {
 		k := w.key()
@@ -59,25 +63,4 @@ func diffFlows(have map[flowKey]Flow, want []Flow) FlowChange {
 		return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Match, b.Match))
 	})
 	return change
-}
-
-// changeFlows makes the difference of flows so.
-func (f *Fabric) changeFlows(ctx context.Context, change FlowChange) error {
-	if !change.Reset && len(change.Add) == 0 && len(change.Del) == 0 {
-		return nil
-	}
-	if err := f.sw.ChangeFlows(ctx, change); err != nil {
-		f.have.flows = nil
-		return fmt.Errorf("change flows: %w", err)
-	}
-	if change.Reset {
-		f.have.flows = make(map[flowKey]Flow, len(change.Add))
-	}
-	for _, d := range change.Del {
-		delete(f.have.flows, d.key())
-	}
-	for _, a := range change.Add {
-		f.have.flows[a.key()] = a
-	}
-	return nil
 }

@@ -12,6 +12,10 @@ const (
 	// hostPart, gatePart: the ends that are ports. One prefix finds both.
 	hostPart = "e"
 	gatePart = "g"
+	// tunnelPart is a network's vxlan device, its VNI follows.
+	tunnelPart = "v"
+	// trunkName is the port of all networks' tunnel.
+	trunkName = "tunnel"
 	// peerPart, innerPart: the other ends, under another prefix, so that a
 	// search for ports doesn't find them.
 	peerPart  = "c-"

@@ -12,6 +12,7 @@ import (
 // file of its own; docs/pipeline.md draws them.
 const (
 	tableClassify = 0
+	tableArrive   = 5
 	tableSecurity = 10
 	tableAnswer   = 20
 	tableAnswerND = 21
@@ -20,11 +21,15 @@ const (
 	tableDeliver  = 40
 )
 
-// Registers: metadata holds the VNI, reg0 where the frame came from, reg1 the
-// port where a virtual MAC was learned.
+// Registers: metadata holds the VNI, reg0 how far the frame may go, reg1 the port
+// where a virtual MAC was learned, reg2 (or xxreg1 with IPv6) its host's tunnel
+// address, reg3 the part of a flood.
 const (
-	fromPort   = 1
-	fromTunnel = 2
+	// anywhere is for what a container sends.
+	anywhere = 1
+	// notFar is for what other hosts sent, which must not go back to them, and for
+	// this host's own gateway, which the others have too.
+	notFar = 2
 )
 
 // multicast matches every group address, broadcast included.
@@ -36,6 +41,8 @@ type member struct {
 	port   int
 	net    Network
 	mac    string
+	// reach is how far its frames may go.
+	reach  int
 	v4, v6 []netip.Addr
 	vip4   []netip.Addr
 	vip6   []netip.Addr
@@ -63,7 +70,7 @@ func ndModeOf(datapath string) ndMode {
 }
 
 func newMember(cookie uint64, port int, n Network, mac net.HardwareAddr, addrs []netip.Addr) member {
-	m := member{cookie: cookie, port: port, net: n, mac: mac.String()}
+	m := member{cookie: cookie, port: port, net: n, mac: mac.String(), reach: anywhere}
 	m.v4, m.v6 = families(addrs)
 	m.vip4, m.vip6 = families(n.VIPs)
 	return m
@@ -109,7 +116,7 @@ func baseFlows() []Flow {
 }
 
 // pipeline returns every flow for these networks and members.
-func pipeline(networks []Network, members []member, tun Tunnel) []Flow {
+func pipeline(networks []Network, members []member) []Flow {
 	flows := baseFlows()
 	ports := map[string][]int{}
 	for _, m := range members {
@@ -124,9 +131,8 @@ func pipeline(networks []Network, members []member, tun Tunnel) []Flow {
 		if len(ports[n.ID]) == 0 {
 			continue
 		}
-		flows = append(flows, tun.Ingress(n)...)
-		flows = append(flows, flood(n, ports[n.ID], tun)...)
-		flows = append(flows, deliver(n, tun)...)
+		flows = append(flows, flood(n, ports[n.ID])...)
+		flows = append(flows, deliver(n)...)
 	}
 	return flows
 }

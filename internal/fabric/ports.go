@@ -21,16 +21,39 @@ type portPlan struct {
 	add []PortSpec
 }
 
-// number gives each seat its port's number: the one that it has, or a new one.
-func (f *Fabric) number(seats []seat) map[string]int {
-	numbers := make(map[string]int, len(seats))
+// berth is a port that is to be.
+type berth struct {
+	// spec lacks its number.
+	spec PortSpec
+	// ready is whether its link is there.
+	ready bool
+	// known is whether it's to be made; else it's kept if it is there.
+	known bool
+}
+
+// berthsOf are the ports of endpoints and gateways.
+func berthsOf(seats []seat) []berth {
+	out := make([]berth, 0, len(seats))
+	for _, s := range seats {
+		out = append(out, berth{
+			spec:  PortSpec{Name: s.port, Facts: s.facts()},
+			ready: s.linked || s.endpoint.ID == "", known: s.network.ID != "",
+		})
+	}
+	return out
+}
+
+// number gives each port its number: the one that it has, or a new one.
+func (f *Fabric) number(berths []berth) map[string]int {
+	numbers := make(map[string]int, len(berths))
 	taken := map[int]bool{}
 	for _, p := range f.have.ports {
 		taken[p.Number] = true
 	}
-	for _, s := range seats {
-		if p, ok := f.have.ports[s.port]; ok && p.Number > 0 {
-			numbers[s.port] = p.Number
+	for _, b := range berths {
+		name := b.spec.Name
+		if p, ok := f.have.ports[name]; ok && p.Number > 0 {
+			numbers[name] = p.Number
 			continue
 		}
 		for {
@@ -40,40 +63,42 @@ func (f *Fabric) number(seats []seat) map[string]int {
 			}
 		}
 		taken[f.have.lastPort] = true
-		numbers[s.port] = f.have.lastPort
+		numbers[name] = f.have.lastPort
 	}
 	return numbers
 }
 
 // planPorts compares ports. Only ports with our mark are ever removed.
 //
-// Gateways' ports stay while no network was put: without a store nothing is
-// known, and nothing is touched.
-func (f *Fabric) planPorts(seats []seat, numbers map[string]int) portPlan {
+// Gateways' ports stay while no network was put, and tunnels' while no underlay
+// was told: without a store nothing is known, and nothing is touched.
+func (f *Fabric) planPorts(berths []berth, numbers map[string]int) portPlan {
 	var plan portPlan
 	keep := map[string]bool{}
-	for _, s := range seats {
-		keep[s.port] = true
-		delete(f.have.removed, s.port)
-		p, there := f.have.ports[s.port]
-		ready := s.linked || s.endpoint.ID == ""
-		if !ready || s.network.ID == "" && !there || there && p.Error == "" && p.bears(s.facts()) {
+	for _, b := range berths {
+		spec := b.spec
+		spec.Number = numbers[spec.Name]
+		keep[spec.Name] = true
+		delete(f.have.removed, spec.Name)
+		p, there := f.have.ports[spec.Name]
+		if !b.ready || !b.known && !there || there && p.Error == "" && p.is(spec) {
 			continue
 		}
 		if there {
-			plan.del = append(plan.del, s.port)
+			plan.del = append(plan.del, spec.Name)
 		}
-		plan.add = append(plan.add, PortSpec{Name: s.port, Number: numbers[s.port], Facts: s.facts()})
+		plan.add = append(plan.add, spec)
 	}
 	f.mu.Lock()
-	storeless := !f.want.had
+	storeless, aloof := !f.want.had, !f.want.under.told
 	f.mu.Unlock()
 	now := time.Now()
 	if f.have.removed == nil {
 		f.have.removed = map[string]time.Time{}
 	}
 	for name, p := range f.have.ports {
-		if storeless && p.Facts[factEndpoint] == "" {
+		_, tunnel := p.Facts[factTunnel]
+		if tunnel && aloof || !tunnel && storeless && p.Facts[factEndpoint] == "" {
 			continue
 		}
 		if !keep[name] && p.Facts[factOwner] == ownerName && f.have.removed[name].IsZero() {
@@ -87,14 +112,14 @@ func (f *Fabric) planPorts(seats []seat, numbers map[string]int) portPlan {
 	return plan
 }
 
-// bears is whether a port has these facts among its own.
-func (p Port) bears(facts map[string]string) bool {
-	for k, v := range facts {
+// is whether a port is as it should be, with these facts among its own.
+func (p Port) is(spec PortSpec) bool {
+	for k, v := range spec.Facts {
 		if p.Facts[k] != v {
 			return false
 		}
 	}
-	return true
+	return p.Type == spec.Type && (spec.Type == "" || maps.Equal(p.Options, spec.Options))
 }
 
 func (f *Fabric) removalDue(now time.Time) bool {
@@ -121,18 +146,31 @@ func (f *Fabric) changePorts(ctx context.Context, plan portPlan, removals *sync.
 		f.have.audit = true
 		return fmt.Errorf("change ports: %w", err)
 	}
-	var gone []string
+	var gone, devices []string
 	for _, name := range plan.del {
+		p := f.have.ports[name]
 		delete(f.have.ports, name)
 		if _, removed := f.have.removed[name]; removed {
 			delete(f.have.removed, name)
-			gone = append(gone, name)
+			_, tunnel := p.Facts[factTunnel]
+			switch {
+			case !tunnel:
+				gone = append(gone, name)
+			case p.Type == "":
+				devices = append(devices, name)
+			}
 		}
 	}
 	for _, p := range made {
 		f.have.ports[p.Name] = p
 	}
 	f.deleteLinks(ctx, gone, removals)
+	if len(devices) > 0 {
+		// Not aside: the next network with this VNI has a device of this name.
+		if err := f.links.RemoveVXLAN(ctx, devices...); err != nil {
+			f.log.WarnContext(ctx, "tunnels of networks without containers stay until the next audit", "error", err)
+		}
+	}
 	return nil
 }
 

@@ -105,6 +105,7 @@ func (f *Fabric) pause(ctx context.Context, p pause) bool {
 		return false
 	case <-f.kick:
 	case <-p.switched:
+		f.touched.Store(true)
 	case <-timer:
 	case <-p.audit:
 		f.have.audit = true
@@ -120,7 +121,7 @@ func (f *Fabric) finish(ctx context.Context, err error) {
 	f.mu.Lock()
 	before := f.lastErr
 	f.lastErr = err
-	f.counts = counts{ports: len(f.have.ports), flows: len(f.have.flows)}
+	f.shown = f.showing(err)
 	close(f.changed)
 	f.changed = make(chan struct{})
 	f.mu.Unlock()

@@ -2,7 +2,11 @@ package fabric
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
 )
 
 // Status is how the fabric stands, for people.
@@ -12,8 +16,62 @@ type Status struct {
 	Networks, Endpoints int
 	// Ports, Flows are how many the switch has of ours.
 	Ports, Flows int
+	// Tunnel is the way to the other hosts.
+	Tunnel TunnelStatus
+	// Displaced are endpoints whose address is another host's now.
+	Displaced []Displaced
 	// LastError is why what is wanted isn't so yet, empty when it is.
 	LastError string
+}
+
+// TunnelStatus is how the way to other hosts stands.
+type TunnelStatus struct {
+	// Kind is TunnelFlow or TunnelKernel; empty where there is none, or none is
+	// known yet.
+	Kind string
+	// VTEP and Port are where this host's tunnel ends.
+	VTEP netip.Addr
+	Port uint16
+	// Peers is how many hosts frames are taken from.
+	Peers int
+	// Networks is how many networks have a tunnel, which is those with a container
+	// here.
+	Networks int
+	// Remotes is how many addresses of containers on other hosts are known, in
+	// these and other networks.
+	Remotes int
+	// Flows is how many of the flows are about other hosts.
+	Flows int
+	// Faults are peers that can't be used, and other things to put right.
+	Faults []string
+	// LastError is what is wrong with the tunnel itself.
+	LastError string
+}
+
+// shown is what Status shows of the loop's own.
+type shown struct {
+	ports, flows int
+	tunnel       TunnelStatus
+	displaced    []Displaced
+}
+
+func (f *Fabric) showing(err error) shown {
+	t := &f.have.tunnels
+	s := shown{
+		ports: len(f.have.ports), flows: len(f.have.flows) + f.far.count,
+		tunnel: TunnelStatus{Networks: len(t.sites), Remotes: f.far.total, Flows: f.far.count, Faults: t.faults},
+	}
+	if g := t.ground; g != nil {
+		s.tunnel.Kind, s.tunnel.VTEP, s.tunnel.Port, s.tunnel.Peers = g.kind, g.local, g.udp, len(g.peers)
+	}
+	var broken *tunnelError
+	if errors.As(err, &broken) {
+		s.tunnel.LastError = broken.Error()
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.have.displaced)) {
+		s.displaced = append(s.displaced, f.have.displaced[id])
+	}
+	return s
 }
 
 // Status returns how the fabric stands.
@@ -23,7 +81,7 @@ func (f *Fabric) Status() Status {
 	defer f.mu.Unlock()
 	s := Status{
 		SwitchState: state, Networks: len(f.want.networks), Endpoints: len(f.want.endpoints),
-		Ports: f.counts.ports, Flows: f.counts.flows,
+		Ports: f.shown.ports, Flows: f.shown.flows, Tunnel: f.shown.tunnel, Displaced: f.shown.displaced,
 	}
 	if f.lastErr != nil {
 		s.LastError = f.lastErr.Error()

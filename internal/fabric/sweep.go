@@ -10,7 +10,7 @@ import (
 // sweep compares the host's links with what is wanted: endpoints whose link is
 // gone lose their port, links of ours that nobody wants are removed, gateways
 // that somebody removed are made again.
-func (f *Fabric) sweep(ctx context.Context, seats []seat) error {
+func (f *Fabric) sweep(ctx context.Context, seats []seat, told bool) error {
 	links, err := f.links.List(ctx, f.cfg.Prefix)
 	if err != nil {
 		return fmt.Errorf("read the host's links: %w", err)
@@ -21,8 +21,10 @@ func (f *Fabric) sweep(ctx context.Context, seats []seat) error {
 	}
 	f.mu.Lock()
 	f.missLocked(ctx, byName)
-	stray := f.strayLocked(links)
+	stray := f.strayLocked(links, told)
 	f.mu.Unlock()
+	f.missDevices(byName)
+	f.have.tunnels.noteIndex(links)
 	for _, s := range seats {
 		if _, there := byName[s.port]; s.endpoint.ID == "" && !there {
 			// A port whose link was made anew under its name is dead: make both.
@@ -77,9 +79,9 @@ func (f *Fabric) missLocked(ctx context.Context, links map[string]Link) {
 }
 
 // strayLocked returns links with our mark that nobody wants. Gateways of
-// networks that were never put stay while none was: without a store nothing is
-// known, and nothing is touched.
-func (f *Fabric) strayLocked(links []Link) []Link {
+// networks that were never put stay while none was, and tunnels while no
+// underlay was told: without a store nothing is known, and nothing is touched.
+func (f *Fabric) strayLocked(links []Link, told bool) []Link {
 	wanted := map[string]bool{}
 	for _, ep := range f.want.endpoints {
 		wanted[ep.port] = true
@@ -87,13 +89,17 @@ func (f *Fabric) strayLocked(links []Link) []Link {
 	for id := range f.want.networks {
 		wanted[f.cfg.gateName(id)] = true
 	}
+	for _, d := range f.have.tunnels.devices {
+		wanted[d.Name] = true
+	}
 	var stray []Link
 	for _, l := range links {
 		_, gateway := parseGatewayAlias(l.Alias)
+		_, tunnel := parseTunnelAlias(l.Alias)
 		_, busy := f.deleting[l.Name]
 		switch {
 		case wanted[l.Name], busy, !strings.HasPrefix(l.Alias, aliasMark):
-		case gateway && !f.want.had:
+		case gateway && !f.want.had, tunnel && !told:
 		default:
 			stray = append(stray, l)
 		}
@@ -105,6 +111,9 @@ func (f *Fabric) removeStray(ctx context.Context, l Link) error {
 	remove := func() error { return f.links.DeleteVeth(ctx, l.Name) }
 	if _, gateway := parseGatewayAlias(l.Alias); gateway {
 		remove = func() error { return f.links.RemoveGateway(ctx, l.Name) }
+	}
+	if _, tunnel := parseTunnelAlias(l.Alias); tunnel {
+		remove = func() error { return f.links.RemoveVXLAN(ctx, l.Name) }
 	}
 	if err := remove(); err != nil {
 		return fmt.Errorf("remove the stray link %s: %w", l.Name, err)

@@ -22,8 +22,8 @@ type Switch interface {
 	// Drops returns the packets that the flows with action drop in a table have
 	// counted, by cookie.
 	Drops(ctx context.Context, table int) (map[uint64]uint64, error)
-	// FlowCount returns how many flows with the fabric's cookie are installed.
-	FlowCount(ctx context.Context) (int, error)
+	// FlowCount returns how many flows with such cookies are installed.
+	FlowCount(ctx context.Context, which Cookies) (int, error)
 }
 
 // SwitchState is what is known of the switch.
@@ -54,6 +54,11 @@ type PortSpec struct {
 	Number int
 	// Facts are kept with the port by the switch.
 	Facts map[string]string
+	// Type is empty for a link of the host, "vxlan" for a tunnel that the switch
+	// itself has.
+	Type string
+	// Options are those that a Type has.
+	Options map[string]string
 }
 
 // Port is a port as the switch has it.
@@ -68,6 +73,8 @@ type FlowChange struct {
 	// Reset removes all flows with the fabric's cookie first; what the switch
 	// itself has learned stays.
 	Reset bool
+	// Wipe removes flows by their cookies, before anything else.
+	Wipe []Cookies
 	// Del are removed: exactly the flows of that table, priority and match.
 	Del []Flow
 	// Add are added, or replace those of the same table, priority and match.
@@ -96,4 +103,22 @@ const (
 	CookieLearned uint64 = 0xd6 << 56
 	// CookieMask covers the byte that marks the owner.
 	CookieMask uint64 = 0xff << 56
+	// cookieFar marks those of the fabric's flows that are about other hosts.
+	cookieFar uint64 = 1 << 55
 )
+
+// Cookies are all that have Value in the bits of Mask.
+type Cookies struct{ Value, Mask uint64 }
+
+// What the fabric's flows are counted and removed by.
+var (
+	// AllFlows are the fabric's.
+	AllFlows = Cookies{CookieOwner, CookieMask}
+	// NearFlows are those about this host.
+	NearFlows = Cookies{CookieOwner, CookieMask | cookieFar}
+	// FarFlows are those about other hosts.
+	FarFlows = Cookies{CookieOwner | cookieFar, CookieMask | cookieFar}
+)
+
+// Has is whether a cookie is one of them.
+func (c Cookies) Has(cookie uint64) bool { return cookie&c.Mask == c.Value }

@@ -7,5 +7,5 @@ import "fmt"
 // networks never meet.
 func classify(m member) Flow {
 	return m.flow(tableClassify, 100, fmt.Sprintf("in_port=%d", m.port),
-		fmt.Sprintf("load:%#x->OXM_OF_METADATA[],set_field:%d->reg0,%s", m.net.VNI, fromPort, resubmit(tableSecurity)))
+		fmt.Sprintf("load:%#x->OXM_OF_METADATA[],set_field:%d->reg0,%s", m.net.VNI, m.reach, resubmit(tableSecurity)))
 }

@@ -16,14 +16,14 @@ func answers(m member) []Flow {
 			// Its own announcement or probe must not be answered: it would take
 			// its own address for taken.
 			m.flow(tableAnswer, 110, fmt.Sprintf("arp,in_port=%d,arp_op=1,arp_tpa=%s", m.port, a), resubmit(tableForward)),
-			m.flow(tableAnswer, 100, fmt.Sprintf("arp,%s,arp_op=1,arp_tpa=%s", m.vni(), a), answerARP(m.mac, a)))
+			m.flow(tableAnswer, 100, questionARP(m.net, a), answerARP(m.mac, a)))
 	}
 	for _, a := range m.v6 {
 		flows = append(flows,
 			m.flow(tableAnswer, 110, fmt.Sprintf("icmp6,in_port=%d,icmp_type=%d,icmp_code=0,nd_target=%s", m.port, icmpNS, a), resubmit(tableForward)),
 			// A duplicate address test goes to the owner itself: its answer has
 			// to go to all, and the question bears no option to turn around.
-			m.flow(tableAnswer, 105, fmt.Sprintf("icmp6,%s,icmp_type=%d,icmp_code=0,ipv6_src=::,nd_target=%s", m.vni(), icmpNS, a), resubmit(tableForward)))
+			m.flow(tableAnswer, 105, trialND(m.net, a), resubmit(tableForward)))
 		flows = append(flows, m.answersND(a)...)
 	}
 	return flows
@@ -32,14 +32,41 @@ func answers(m member) []Flow {
 // answersND are the flows for questions to a group about an IPv6 address. One
 // to the owner alone is a test whether it is there, and only it can say so.
 func (m member) answersND(a netip.Addr) []Flow {
-	question := fmt.Sprintf("icmp6,%s,dl_dst=33:33:00:00:00:00/ff:ff:00:00:00:00,icmp_type=%d,icmp_code=0,nd_target=%s", m.vni(), icmpNS, a)
+	question := questionND(m.net, a)
 	if m.nd == ndHandOn {
-		return []Flow{m.flow(tableAnswer, 100, question, "set_field:"+m.mac+"->eth_dst,"+resubmit(tableForward))}
+		return []Flow{m.flow(tableAnswer, 100, question, handOnND(m.mac))}
 	}
 	return []Flow{
-		m.flow(tableAnswer, 100, question, fmt.Sprintf("set_field:%d->icmpv6_type,%s", icmpNA, resubmit(tableAnswerND))),
-		m.flow(tableAnswerND, 100, fmt.Sprintf("icmp6,%s,icmp_type=%d,icmp_code=0,nd_target=%s", m.vni(), icmpNA, a), answerND(m.mac, a)),
+		m.flow(tableAnswer, 100, question, beginND()),
+		m.flow(tableAnswerND, 100, begunND(m.net, a), answerND(m.mac, a)),
 	}
+}
+
+// questionARP matches a request for an address.
+func questionARP(n Network, a netip.Addr) string {
+	return fmt.Sprintf("arp,%s,arp_op=1,arp_tpa=%s", matchVNI(n), a)
+}
+
+// trialND matches a duplicate address test.
+func trialND(n Network, a netip.Addr) string {
+	return fmt.Sprintf("icmp6,%s,icmp_type=%d,icmp_code=0,ipv6_src=::,nd_target=%s", matchVNI(n), icmpNS, a)
+}
+
+// questionND matches a question to a group about an address.
+func questionND(n Network, a netip.Addr) string {
+	return fmt.Sprintf("icmp6,%s,dl_dst=33:33:00:00:00:00/ff:ff:00:00:00:00,icmp_type=%d,icmp_code=0,nd_target=%s", matchVNI(n), icmpNS, a)
+}
+
+// handOnND gives a question to the one who can answer it.
+func handOnND(mac string) string { return "set_field:" + mac + "->eth_dst," + resubmit(tableForward) }
+
+// beginND makes a question an advertisement, and begunND matches it then.
+func beginND() string {
+	return fmt.Sprintf("set_field:%d->icmpv6_type,%s", icmpNA, resubmit(tableAnswerND))
+}
+
+func begunND(n Network, a netip.Addr) string {
+	return fmt.Sprintf("icmp6,%s,icmp_type=%d,icmp_code=0,nd_target=%s", matchVNI(n), icmpNA, a)
 }
 
 // answerARP turns a request into its reply.

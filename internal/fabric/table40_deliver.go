@@ -4,11 +4,12 @@ import "fmt"
 
 // deliver is table 40: a virtual MAC goes where table 25 has seen it last;
 // reg1 stays zero when it never was.
-func deliver(n Network, tun Tunnel) []Flow {
+func deliver(n Network) []Flow {
 	f := func(priority int, match, actions string) Flow {
 		return Flow{Cookie: networkCookie(n), Table: tableDeliver, Priority: priority, Match: match, Actions: actions}
 	}
-	return append(tun.Learned(n),
+	return []Flow{
 		f(80, fmt.Sprintf("%s,reg1=0", matchVNI(n)), "drop"),
-		f(10, matchVNI(n), "output:NXM_NX_REG1[0..15]"))
+		f(10, matchVNI(n), "output:NXM_NX_REG1[0..15]"),
+	}
 }

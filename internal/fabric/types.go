@@ -27,6 +27,7 @@ type Network struct {
 }
 
 // Underlay is how this host reaches the others. The zero value: it does not.
+// Each carries all that there is.
 type Underlay struct {
 	// VTEP is this host's tunnel address, IPv4 or IPv6.
 	VTEP netip.Addr
@@ -54,11 +55,14 @@ type Remote struct {
 
 // RemoteChange is news of the addresses that a network has on other hosts.
 type RemoteChange struct {
+	// VNI of the network, which this host needn't have.
 	VNI uint32
 	// Whole: Set is all that there is.
 	Whole bool
-	Set   []Remote
-	Gone  []netip.Addr
+	// Gone are no longer on another host.
+	Gone []netip.Addr
+	// Set are on another host, also where Gone has them too.
+	Set []Remote
 }
 
 // Endpoint is one container's interface in a network.

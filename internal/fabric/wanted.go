@@ -15,6 +15,10 @@ type wanted struct {
 	had bool
 	// forgotten networks' gateways are to go.
 	forgotten map[string]bool
+	// under is how other hosts are reached.
+	under underlay
+	// news of remotes that the loop has not taken yet.
+	news []RemoteChange
 }
 
 // endpoint is a wanted endpoint and how far it has come.
@@ -81,6 +85,8 @@ type seat struct {
 	endpoint Endpoint
 	rev      int
 	linked   bool
+	// displaced says who has its address now, if somebody has.
+	displaced Displaced
 }
 
 // snapshot copies what is wanted, ordered, so that the loop works on a picture

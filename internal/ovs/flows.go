@@ -39,6 +39,9 @@ func (s *Switch) ChangeFlows(ctx context.Context, change fabric.FlowChange) erro
 	// The library's bundle knows no strict removal, so those lines go ahead of
 	// what it writes.
 	var head bytes.Buffer
+	for _, w := range change.Wipe {
+		fmt.Fprintf(&head, "delete cookie=%#x/%#x\n", w.Value, w.Mask)
+	}
 	for _, f := range change.Del {
 		fmt.Fprintf(&head, "delete_strict table=%d,priority=%d", f.Table, f.Priority)
 		if f.Match != "" {
@@ -49,7 +52,7 @@ func (s *Switch) ChangeFlows(ctx context.Context, change fabric.FlowChange) erro
 	client := ses.ofctl(ctx, &head)
 	err = client.OpenFlow.AddFlowBundle(s.cfg.Bridge, func(tx *vswitch.FlowTransaction) error {
 		if change.Reset {
-			tx.Delete(&vswitch.MatchFlow{Table: vswitch.AnyTable, Cookie: fabric.CookieOwner, CookieMask: fabric.CookieMask})
+			tx.Delete(withCookies(fabric.AllFlows))
 		}
 		for _, f := range change.Add {
 			tx.Add(vswitchFlow(f))
@@ -60,6 +63,10 @@ func (s *Switch) ChangeFlows(ctx context.Context, change fabric.FlowChange) erro
 		return fmt.Errorf("%d flows to add, %d to remove: %w", len(change.Add), len(change.Del), err)
 	}
 	return nil
+}
+
+func withCookies(c fabric.Cookies) *vswitch.MatchFlow {
+	return &vswitch.MatchFlow{Table: vswitch.AnyTable, Cookie: c.Value, CookieMask: c.Mask}
 }
 
 func vswitchFlow(f fabric.Flow) *vswitch.Flow {
@@ -87,12 +94,12 @@ func (s *session) ofctl(ctx context.Context, head io.Reader) *vswitch.Client {
 }
 
 // FlowCount implements fabric.Switch.
-func (s *Switch) FlowCount(ctx context.Context) (int, error) {
+func (s *Switch) FlowCount(ctx context.Context, which fabric.Cookies) (int, error) {
 	ses, err := s.current()
 	if err != nil {
 		return 0, err
 	}
-	return ses.flowConn.count(ctx, fabric.CookieOwner, fabric.CookieMask)
+	return ses.flowConn.count(ctx, which.Value, which.Mask)
 }
 
 // Drops implements fabric.Switch. The library's dump loses fields, so ovs-ofctl

@@ -49,7 +49,9 @@ func (s *session) ports(ctx context.Context) ([]fabric.Port, error) {
 		if !mine[name] || name == s.cfg.Bridge {
 			continue
 		}
-		p := fabric.Port{PortSpec: fabric.PortSpec{Name: name, Facts: pairs(row["external_ids"])}, Error: text(row["error"])}
+		p := fabric.Port{PortSpec: fabric.PortSpec{
+			Name: name, Facts: pairs(row["external_ids"]), Type: text(row["type"]), Options: pairs(row["options"]),
+		}, Error: text(row["error"])}
 		n, given := number(row["ofport"])
 		if p.Number = n; p.Error == "" && (!given || n <= 0) {
 			p.Number, p.Error = 0, "ovs-vswitchd gave it no number"
@@ -74,6 +76,12 @@ func (s *Switch) ChangePorts(ctx context.Context, del []string, add []fabric.Por
 	for _, p := range add {
 		args = append(args, "--", "add-port", s.cfg.Bridge, p.Name,
 			"--", "set", "Interface", p.Name, "ofport_request="+strconv.Itoa(p.Number))
+		if p.Type != "" {
+			args = append(args, "type="+p.Type)
+		}
+		for _, k := range slices.Sorted(maps.Keys(p.Options)) {
+			args = append(args, "options:"+k+"="+strconv.Quote(p.Options[k]))
+		}
 		for _, k := range slices.Sorted(maps.Keys(p.Facts)) {
 			args = append(args, "external_ids:"+k+"="+strconv.Quote(p.Facts[k]))
 		}

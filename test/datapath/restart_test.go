@@ -72,7 +72,7 @@ func (w *world) picture() picture {
 			p.ports[port.Name] = port.Number
 		}
 	}
-	if p.flows, err = w.sw.FlowCount(w.tb.Context()); err != nil {
+	if p.flows, err = w.sw.FlowCount(w.tb.Context(), fabric.AllFlows); err != nil {
 		return picture{}
 	}
 	return p
