@@ -50,7 +50,7 @@ func (h *host) finds(container, kind, name string, want ...string) {
 func (h *host) hostResolvers(addrs ...string) {
 	h.t.Helper()
 	h.check(h.SetResolvers(addrs...))
-	h.t.Cleanup(func() { h.check(h.SetResolvers(shared.UnderlayAddr())) })
+	h.t.Cleanup(func() { h.check(h.SetResolvers(h.Lab().UnderlayAddr())) })
 }
 
 // upstreamDNS is a resolver of the outside world on the host's loopback: it
@@ -191,7 +191,7 @@ func TestDNSAtTheGateway(t *testing.T) {
 // outsideRoute leads an address from the underlay to the host.
 func (h *host) outsideRoute(addr string) {
 	h.t.Helper()
-	args := []string{"--net=" + shared.UnderlayNet(), "ip", "route", "add", addr, "via", h.Addr}
+	args := []string{"--net=" + h.Lab().UnderlayNet(), "ip", "route", "add", addr, "via", h.Addr}
 	out, err := exec.Command("nsenter", args...).CombinedOutput()
 	if err != nil {
 		h.t.Fatalf("route to %s: %v: %s", addr, err, out)

@@ -1,13 +1,9 @@
 package e2e
 
 import (
-	"archive/tar"
 	"context"
-	"errors"
-	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,73 +23,6 @@ const (
 	commandLimit = 4 * time.Minute
 )
 
-// shared is the lab of all tests; TestMain starts and stops it.
-var shared *lab.Lab
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	ctx := context.Background()
-	l, err := lab.Start(ctx, lab.Options{})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e needs a lab host (make engine plugin, as root):", err)
-		return 1
-	}
-	defer func() {
-		if err := l.Stop(ctx); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-	}()
-	shared = l
-	if err := prepare(ctx, l); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
-
-// prepare installs the plugin and the stand-in image.
-func prepare(ctx context.Context, l *lab.Lab) error {
-	h := l.Host(1)
-	if err := h.InstallPlugin(ctx); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("", "dockstack-e2e-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	bin := filepath.Join(dir, "standin")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", bin, "../images/standin")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the stand-in: %w: %s", err, out)
-	}
-	image := filepath.Join(dir, "standin.tar")
-	if err := oneFileTar(image, bin); err != nil {
-		return err
-	}
-	return h.ImportImage(ctx, image, standin, `ENTRYPOINT ["/standin"]`)
-}
-
-// oneFileTar makes a root file system of a single program.
-func oneFileTar(path, program string) error {
-	body, err := os.ReadFile(program)
-	if err != nil {
-		return err
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	w := tar.NewWriter(f)
-	err = w.WriteHeader(&tar.Header{Name: filepath.Base(program), Mode: 0o755, Size: int64(len(body))})
-	if err == nil {
-		_, err = w.Write(body)
-	}
-	return errors.Join(err, w.Close(), f.Close())
-}
-
 // host is the lab's host as one test sees it.
 type host struct {
 	*lab.Host
@@ -102,10 +31,11 @@ type host struct {
 	dir string
 }
 
-// newHost returns the shared host, emptied before and after the test.
+// newHost returns the host of the lab that most tests share, emptied before
+// and after the test.
 func newHost(t *testing.T) *host {
 	t.Helper()
-	h := &host{Host: shared.Host(1), t: t, dir: t.TempDir()}
+	h := &host{Host: alone.up(t).Host(1), t: t, dir: t.TempDir()}
 	h.clean()
 	t.Cleanup(func() {
 		if t.Failed() {

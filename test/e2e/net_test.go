@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ func (h *host) inNet(do func()) {
 // outside calls do in the underlay's network: what the host's neighbours see.
 func (h *host) outside(do func()) {
 	h.t.Helper()
-	h.inNamespace(shared.UnderlayNet(), do)
+	h.inNamespace(h.Lab().UnderlayNet(), do)
 }
 
 func (h *host) inNamespace(path string, do func()) {
@@ -163,4 +164,20 @@ func (h *host) reverse(addr, name string) {
 	if want := strings.ReplaceAll(strings.ToLower(name), "_", "-") + ".dockstack."; target != want {
 		h.t.Errorf("PTR of %s is %s, want %s", addr, target, want)
 	}
+}
+
+// underlay runs one of the machine's programs in the underlay's network.
+func (h *host) underlay(args ...string) (string, error) {
+	out, err := exec.CommandContext(h.ctx(), "nsenter", append([]string{"--net=" + h.Lab().UnderlayNet()}, args...)...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// inUnderlay is underlay where an error ends the test.
+func (h *host) inUnderlay(args ...string) string {
+	h.t.Helper()
+	out, err := h.underlay(args...)
+	if err != nil {
+		h.t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return out
 }

@@ -136,13 +136,16 @@ func (h *host) call(port string) (string, error) {
 }
 
 // name is what a stand-in answers.
-func name(where string) (string, error) {
-	c, err := net.DialTimeout("tcp", where, 3*time.Second)
+func name(where string) (string, error) { return greeting(where, 3*time.Second) }
+
+// greeting is name with less patience.
+func greeting(where string, limit time.Duration) (string, error) {
+	c, err := net.DialTimeout("tcp", where, limit)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(3 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
 		return "", err
 	}
 	line, err := bufio.NewReader(c).ReadString('\n')
@@ -155,7 +158,7 @@ func (h *host) elsewhere() string {
 	h.t.Helper()
 	var l net.Listener
 	var err error
-	h.outside(func() { l, err = net.Listen("tcp", net.JoinHostPort(shared.UnderlayAddr(), "0")) })
+	h.outside(func() { l, err = net.Listen("tcp", net.JoinHostPort(h.Lab().UnderlayAddr(), "0")) })
 	h.check(err)
 	h.t.Cleanup(func() { _ = l.Close() })
 	go func() {

@@ -66,7 +66,7 @@ func TestKeepalived(t *testing.T) {
 	h.vipNetwork()
 	h.serve("client", "net")
 	for name, priority := range map[string]int{"main": 150, "spare": 100} {
-		h.keepalived(name, priority)
+		h.keepalived(name, priority, " version 3\n advert_int 0.5\n")
 	}
 	from := func(name string) func() string {
 		return func() string {
@@ -95,20 +95,19 @@ func TestKeepalived(t *testing.T) {
 	}
 }
 
-// keepalived starts a container with it.
-func (h *host) keepalived(name string, priority int) {
+// keepalived starts a container with it. The settings are more than its
+// defaults: VRRP version 2, and a sign of life every second.
+func (h *host) keepalived(name string, priority int, settings string) {
 	h.t.Helper()
 	conf := filepath.Join(h.dir, name+".conf")
 	h.check(os.WriteFile(conf, fmt.Appendf(nil, `vrrp_instance V1 {
  state BACKUP
  interface eth0
- version 3
  virtual_router_id 51
  priority %d
- advert_int 0.5
- virtual_ipaddress { %s/24 }
+%s virtual_ipaddress { %s/24 }
 }
-`, priority, vip), 0o644))
+`, priority, settings, vip), 0o644))
 	id := h.docker("create", "--name", name, "--hostname", name, "--network", "net", "--tmpfs", "/run",
 		"--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--cap-add", "NET_BROADCAST", keepalivedImage)
 	h.docker("cp", conf, id+":/etc/keepalived.conf")

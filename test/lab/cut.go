@@ -19,7 +19,12 @@ func (h *Host) Cut(context.Context) error {
 
 // Mend ends a Cut.
 func (h *Host) Mend(context.Context) error {
-	return h.lab.port(h.Name, func(n *netlink.Handle, port, br netlink.Link) error { return n.LinkSetMaster(port, br) })
+	return h.lab.port(h.Name, func(n *netlink.Handle, port, br netlink.Link) error {
+		if port.Attrs().MasterIndex == br.Attrs().Index {
+			return nil // the kernel would take it off and join it again
+		}
+		return n.LinkSetMaster(port, br)
+	})
 }
 
 // port calls do with the underlay's end of a machine's link, and with the bridge.

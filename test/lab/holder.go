@@ -120,6 +120,13 @@ func adopt(pid int, title string) (*holder, error) {
 	return &holder{pid: pid, pidfd: fd}, nil
 }
 
+// poweredOff stands for the init of a host that is off.
+func poweredOff() *holder {
+	h := &holder{pidfd: -1}
+	h.closed.Do(func() {})
+	return h
+}
+
 func (h *holder) pidOrZero() int {
 	if h == nil {
 		return 0

@@ -35,6 +35,9 @@ func newHost(l *Lab, n int) *Host {
 	return h
 }
 
+// Lab is the lab that the host is of.
+func (h *Host) Lab() *Lab { return h.lab }
+
 func hostCgroup(id string, n int) string { return prefix + id + "-h" + strconv.Itoa(n) }
 
 func (h *Host) cgroupName() string { return hostCgroup(h.lab.ID, h.number) }

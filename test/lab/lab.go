@@ -221,7 +221,7 @@ func Attach(id string) (*Lab, error) {
 	for i, pid := range r.Hosts {
 		h := newHost(l, i+1)
 		if h.init, err = adopt(pid, h.cgroupName()); err != nil {
-			return nil, err
+			h.init = poweredOff()
 		}
 		l.Hosts = append(l.Hosts, h)
 	}
@@ -242,8 +242,11 @@ func Attach(id string) (*Lab, error) {
 
 // shareLock takes a copy of the lock that a living init holds, so that an init that we start holds it as well.
 func (l *Lab) shareLock() error {
-	all := l.holders()
-	fd, err := unix.PidfdGetfd(all[0].pidfd, fdLock, 0)
+	holder := l.underlay // there whichever hosts are off
+	if holder == nil {
+		holder = l.Hosts[0].init
+	}
+	fd, err := unix.PidfdGetfd(holder.pidfd, fdLock, 0)
 	if err != nil {
 		return fmt.Errorf("share the lab's lock: %w", err)
 	}

@@ -242,6 +242,14 @@ func TestDownEndsADetachedLab(t *testing.T) {
 	if _, err := lab.Start(t.Context(), lab.Options{ID: id}); !errors.Is(err, lab.ErrUp) {
 		t.Errorf("a second lab of the same name: %v, want %v", err, lab.ErrUp)
 	}
+	must(t, l.Host(2).PowerOff(t.Context()))
+	must(t, l.Detach())
+
+	// A host that is off is started by whoever comes next.
+	l, err = lab.Attach(id)
+	must(t, err)
+	must(t, l.Host(2).PowerOn(t.Context()))
+	docker(t, l.Host(2), "ps")
 	f := footprintOf(t, id)
 	must(t, l.Detach())
 	must(t, lab.Down(t.Context(), id))

@@ -43,6 +43,7 @@ func up(ctx context.Context, opts lab.Options, plugin bool) error {
 	if url := l.EtcdURL(); url != "" {
 		fmt.Printf("  DOCKSTACK_STORE=%s\n  nsenter --net=%s etcdctl --endpoints=%s get --prefix --keys-only /dockstack\n",
 			url, l.UnderlayNet(), strings.TrimPrefix(url, "etcd://"))
+		fmt.Printf("  build/lab-command do e1 stop    (or: do h1 cut-etcd; `build/lab-command` alone lists what else)\n")
 	}
 	return nil
 }

@@ -12,11 +12,14 @@ import (
 	"github.com/dockstack/dockstack/test/lab"
 )
 
-const usage = `usage: lab up [-hosts n] [-etcd n] [-plugin=false] | down | engine -- command...
+const usage = `usage: lab up [-hosts n] [-etcd n] [-plugin=false] | down | do machine deed | engine -- command...
 
 up      start n hosts, each with its own Docker Engine 29 and the plugin, and leave them running; with -etcd
         they share the names in an etcd of that many members (1 or 3), without it each has its own
 down    remove them, and whatever a killed lab left
+do      do something to a machine of the lab that is up. To a host (h1, h2 and so on): off, on, reboot, cut (from the
+        underlay), mend, cut-etcd, mend-etcd. To a member of etcd (e1 and so on): stop, start, kill, pause, resume,
+        cut (from the other members), mend
 engine  run a command with DOCKER_HOST set to an engine: the machine's own, or else a private one that
         lives as long as the command, has the machine's network and keeps its images in build/builder
 `
@@ -46,6 +49,11 @@ func run(ctx context.Context, args []string) error {
 		return up(ctx, lab.Options{Hosts: *hosts, Etcd: *etcd}, *plugin)
 	case "down":
 		return down(ctx)
+	case "do":
+		if len(args) != 3 {
+			return fmt.Errorf("do: give a machine and what to do to it\n%s", usage)
+		}
+		return do(ctx, args[1], args[2])
 	case "engine":
 		if len(args) < 3 || args[1] != "--" {
 			return fmt.Errorf("engine: no command\n%s", usage)

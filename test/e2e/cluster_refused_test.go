@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dockstack/dockstack/test/lab"
+)
+
+// TestBadStoreSettings: each is said in the answer to a command and in the
+// status, and leaves nothing.
+func TestBadStoreSettings(t *testing.T) {
+	c := newCluster(t)
+	url := c.lab.EtcdURL()
+	_, err := c.lab.Etcdctl(c.h1.ctx(), "put", "/foreign/registry/pods", "kubernetes")
+	c.check(err)
+	for _, bad := range []struct {
+		what     string
+		settings []string
+		words    []string
+	}{
+		{"nobody there", []string{"DOCKSTACK_STORE=etcd://192.0.2.99:2379"}, []string{"192.0.2.99:2379"}},
+		{"another scheme", []string{"DOCKSTACK_STORE=consul://192.0.2.201:8500"}, []string{"DOCKSTACK_STORE", "etcd://"}},
+		{"no port that is one", []string{"DOCKSTACK_STORE=etcd://192.0.2.201:port"}, []string{"DOCKSTACK_STORE", "port"}},
+		{"TLS where there is none", []string{"DOCKSTACK_STORE=" + strings.Replace(url, "etcd://", "etcds://", 1)}, []string{"192.0.2.201:2379", "TLS"}},
+		{"another program's keys", []string{"DOCKSTACK_STORE=" + url + "/foreign"}, []string{"/foreign", "registry/pods"}},
+		{"a user who is none", []string{"DOCKSTACK_STORE_USER=nobody", "DOCKSTACK_STORE_PASSWORD_FILE=/etc/hostname"}, []string{"nobody"}},
+		{"a password file that is missing", []string{"DOCKSTACK_STORE_USER=root", "DOCKSTACK_STORE_PASSWORD_FILE=/etc/dockstack/none"}, []string{"/etc/dockstack/none"}},
+		{"an address of no interface", []string{"DOCKSTACK_VTEP=192.0.2.250"}, []string{"DOCKSTACK_VTEP", "192.0.2.250"}},
+		{"an interface that is none", []string{"DOCKSTACK_VTEP=eth7"}, []string{"DOCKSTACK_VTEP", "eth7"}},
+		{"a port that is none", []string{"DOCKSTACK_VXLAN_PORT=99999"}, []string{"DOCKSTACK_VXLAN_PORT", "99999"}},
+	} {
+		t.Run(strings.ReplaceAll(bad.what, " ", "-"), func(t *testing.T) {
+			h := c.in(t).h1
+			h.set(bad.settings...)
+			began := time.Now()
+			h.refused(ofOurs("--subnet", "172.30.0.0/24", "net"), bad.words...)
+			t.Logf("refused after %.1f s", time.Since(began).Seconds())
+			h.says(20*time.Second, bad.words...)
+			if got := h.docker("network", "ls", "-q", "--filter", "name=^net$"); got != "" {
+				t.Errorf("a refused network is there: %s", got)
+			}
+		})
+	}
+	c.create("net", "--subnet", "172.30.0.0/24")
+	c.h1.run("web", "net")
+	c.answers(c.picture("net"))
+}
+
+// TestNetworkMadeOtherwise: the same subnet on another host is the same
+// overlay, so it can't have another range, gateway or VNI there.
+func TestNetworkMadeOtherwise(t *testing.T) {
+	c := newCluster(t)
+	c.h1.create("net", "--subnet", "172.30.40.0/24", "--ip-range", "172.30.40.128/25", "--gateway", "172.30.40.254",
+		"-o", "dockstack.vni=4040")
+	c.h1.serve("web", "net")
+	for _, bad := range []struct {
+		what  string
+		args  []string
+		words []string
+	}{
+		{"another range", []string{"--subnet", "172.30.40.0/24", "--ip-range", "172.30.40.0/25", "--gateway", "172.30.40.254"}, []string{"172.30.40.0/24", "172.30.40.128/25", "172.30.40.0/25"}},
+		{"another gateway", []string{"--subnet", "172.30.40.0/24", "--ip-range", "172.30.40.128/25", "--gateway", "172.30.40.1"}, []string{"172.30.40.0/24", "172.30.40.254", "172.30.40.1"}},
+		{"another VNI", []string{
+			"--subnet", "172.30.40.0/24", "--ip-range", "172.30.40.128/25", "--gateway", "172.30.40.254", "-o", "dockstack.vni=4041",
+		}, []string{"4040", "4041"}},
+		{"another overlay's VNI", []string{"--subnet", "172.30.41.0/24", "-o", "dockstack.vni=4040"}, []string{"4040", "172.30.40.0/24"}},
+		{"an overlapping subnet", []string{"--subnet", "172.30.40.0/25"}, []string{"172.30.40.0/25", "172.30.40.0/24", "h1"}},
+		{"a VNI that is none", []string{"--subnet", "172.30.42.0/24", "-o", "dockstack.vni=16777216"}, []string{"dockstack.vni", "16777216"}},
+	} {
+		t.Run(strings.ReplaceAll(bad.what, " ", "-"), func(t *testing.T) {
+			c.in(t).h2.refused(ofOurs(append(bad.args, "other")...), bad.words...)
+		})
+	}
+	// What was refused left nothing that is in the way.
+	c.h2.create("net", "--subnet", "172.30.40.0/24", "--ip-range", "172.30.40.128/25", "--gateway", "172.30.40.254", "-o", "dockstack.vni=4040")
+	c.h2.serve("client", "net")
+	c.h2.reaches("client", "web", c.h1.ipv4("web", "net"), 5*time.Second)
+	c.h3.create("other", "--subnet", "172.30.41.0/24", "-o", "dockstack.vni=4041")
+}
+
+// TestSmallUnderlay: a network whose packets don't fit the tunnels of this
+// host is refused, with the MTU that would do.
+func TestSmallUnderlay(t *testing.T) {
+	c := newCluster(t)
+	c.h1.create("net", "--subnet", "172.30.43.0/24", "-o", "com.docker.network.driver.mtu=1450")
+	c.check(c.h2.SetMTU(c.h2.ctx(), 1300))
+	t.Cleanup(func() { c.check(c.h2.SetMTU(c.h2.ctx(), 1500)) })
+	c.h2.refused(ofOurs("--subnet", "172.30.43.0/24", "-o", "com.docker.network.driver.mtu=1450", "net"), "1450", "1300", "1250")
+}
+
+// TestOtherClusterUnderThePrefix: a host that belongs to one cluster is not
+// joined to another by pointing it there.
+func TestOtherClusterUnderThePrefix(t *testing.T) {
+	c := newCluster(t)
+	url := c.lab.EtcdURL()
+	c.h2.set("DOCKSTACK_STORE=" + url + "/second")
+	c.h2.create("net", "--subnet", "172.30.44.0/24")
+	t.Cleanup(c.h2.clean)
+	c.h1.create("net", "--subnet", "172.30.44.0/24")
+	c.h1.serve("web", "net")
+	before := c.h1.picture("net")
+	// Somebody restored another cluster's data under the first one's prefix, or
+	// mistook the prefix.
+	c.h1.set("DOCKSTACK_STORE=" + url + "/second")
+	c.h1.says(20*time.Second, "/second", "cluster")
+	c.h1.set("DOCKSTACK_STORE=" + url)
+	c.h1.docker("restart", "-t", "1", "web")
+	for _, line := range before.changed(c.h1.picture("net")) {
+		t.Error(line)
+	}
+}
+
+// TestEtcdWithCertificates: TLS files and users, right and wrong.
+func TestEtcdWithCertificates(t *testing.T) {
+	l := lab.ForTest(t, lab.Options{Etcd: 1, EtcdTLS: true})
+	ctx := t.Context()
+	h := &host{Host: l.Host(1), t: t, dir: t.TempDir()}
+	h.check(prepare(ctx, l))
+	h.create("net", "--subnet", "172.30.0.0/24")
+	h.run("web", "net")
+	before := h.picture("net")
+	h.check(h.WriteFile("/etc/dockstack/garbage.pem", "no certificate\n"))
+	plain := strings.Replace(l.EtcdURL(), "etcds://", "etcd://", 1)
+	for _, bad := range []struct {
+		what     string
+		settings []string
+		words    []string
+	}{
+		{"no certificate shown", []string{"DOCKSTACK_STORE_CERT=", "DOCKSTACK_STORE_KEY="}, []string{"192.0.2.201:2379", "certificate"}},
+		{"signed by nobody known", []string{"DOCKSTACK_STORE_CA="}, []string{"192.0.2.201:2379", "certificate"}},
+		{"a file that is no certificate", []string{"DOCKSTACK_STORE_CA=/etc/dockstack/garbage.pem"}, []string{"/etc/dockstack/garbage.pem"}},
+		{"a file that is missing", []string{"DOCKSTACK_STORE_KEY=/etc/dockstack/none.pem"}, []string{"/etc/dockstack/none.pem"}},
+		{"a certificate without its key", []string{"DOCKSTACK_STORE_KEY="}, []string{"DOCKSTACK_STORE_KEY"}},
+		{"no TLS", []string{"DOCKSTACK_STORE=" + plain}, []string{"192.0.2.201:2379"}},
+	} {
+		t.Run(strings.ReplaceAll(bad.what, " ", "-"), func(t *testing.T) {
+			h := h.in(t)
+			h.set(bad.settings...)
+			h.refused(ofOurs("--subnet", "172.30.1.0/24", "other"), bad.words...)
+			h.says(20*time.Second, bad.words...)
+		})
+	}
+	t.Run("users", func(t *testing.T) { h.in(t).users(l) })
+	h.docker("restart", "-t", "1", "web")
+	for _, line := range before.changed(h.picture("net")) {
+		t.Error(line)
+	}
+}
+
+// users turns etcd's authentication on, with a user who may write below the
+// prefix and one who may not.
+func (h *host) users(l *lab.Lab) {
+	h.t.Helper()
+	for _, args := range [][]string{
+		{"user", "add", "root:secret"},
+		{"user", "grant-role", "root", "root"},
+		{"user", "add", "dockstack:mine"},
+		{"role", "add", "names"},
+		{"role", "grant-permission", "names", "--prefix=true", "readwrite", "/dockstack"},
+		{"user", "grant-role", "dockstack", "names"},
+		{"user", "add", "guest:none"},
+	} {
+		_, err := l.Etcdctl(h.ctx(), args...)
+		h.check(err)
+	}
+	h.check(h.WriteFile("/etc/dockstack/password", "mine\n"))
+	h.check(h.WriteFile("/etc/dockstack/wrong", "none\n"))
+	_, err := l.Etcdctl(h.ctx(), "auth", "enable")
+	h.check(err)
+	h.t.Cleanup(func() {
+		_, err := l.Etcdctl(h.ctx(), "--user", "root:secret", "auth", "disable")
+		h.check(err)
+	})
+	for _, c := range []struct {
+		what, user, file string
+		words            []string
+	}{
+		{"a wrong password", "dockstack", "/etc/dockstack/wrong", []string{"dockstack", "password"}},
+		{"a user without permission", "guest", "/etc/dockstack/wrong", []string{"guest", "permission"}},
+		{"the right one", "dockstack", "/etc/dockstack/password", nil},
+	} {
+		h.t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
+			h := h.in(t)
+			// The certificate's own name would be a user too.
+			h.set("DOCKSTACK_STORE_USER="+c.user, "DOCKSTACK_STORE_PASSWORD_FILE="+c.file)
+			if c.words != nil {
+				h.refused(ofOurs("--subnet", "172.30.1.0/24", "other"), c.words...)
+				h.says(20*time.Second, c.words...)
+				return
+			}
+			h.create("other", "--subnet", "172.30.1.0/24")
+			h.run("second", "other")
+			h.answers(h.picture("other"))
+			h.remove("second")
+			h.docker("network", "rm", "other")
+		})
+	}
+}

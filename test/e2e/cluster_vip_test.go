@@ -1,0 +1,60 @@
+package e2e
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// TestKeepalivedAcrossHosts: Debian's keepalived on two hosts; when the
+// holder is killed, the VIP answers to a third host's container, and again
+// when it is back.
+func TestKeepalivedAcrossHosts(t *testing.T) {
+	c := newCluster(t)
+	c.create("net", "--subnet", "172.30.0.0/24", "-o", "dockstack.vip="+vip)
+	for _, h := range c.hosts[:2] {
+		h.importKeepalived()
+	}
+	c.h3.serve("client", "net")
+	c.h1.keepalived("main", 150, "")
+	c.h2.keepalived("spare", 100, "")
+	addr := netip.MustParseAddr(vip)
+	c.h3.reaches("client", "main", addr, 20*time.Second)
+	for _, way := range []struct {
+		what string
+		fall func()
+	}{
+		{"its container was killed", func() { c.h1.docker("kill", "main") }},
+		{"its container was stopped", func() { c.h1.stop("main") }},
+		{"its host was cut off", func() { c.check(c.h1.Cut(c.h1.ctx())) }},
+	} {
+		way.fall()
+		// keepalived itself needs 3 of its signs of life, of a second each, and
+		// its priority's skew: 3.6 s.
+		gap := c.h3.reaches("client", "spare", addr, 8*time.Second)
+		t.Logf("%s: the VIP answers on h3 after %.2f s", way.what, gap.Seconds())
+		c.check(c.h1.Mend(c.h1.ctx()))
+		c.h1.docker("start", "main")
+		c.h1.docker("exec", "-d", "main", "/standin", "serve", port)
+		t.Logf("and from its first holder again after %.2f s", c.h3.reaches("client", "main", addr, 20*time.Second).Seconds())
+	}
+}
+
+// TestVIPMovesAcrossHosts: an address that a network allows to all goes from
+// host to host by gratuitous ARP, at once.
+func TestVIPMovesAcrossHosts(t *testing.T) {
+	c := newCluster(t)
+	c.create("net", "--subnet", "172.30.0.0/24", "-o", "dockstack.vip="+vip)
+	for _, h := range c.hosts {
+		h.serve("on-"+h.Name, "net", "--cap-add", "NET_ADMIN")
+	}
+	for _, h := range []*host{c.h1, c.h2, c.h1} {
+		name := "on-" + h.Name
+		dev := h.device(name, h.ipv4(name, "net")).Name
+		h.does(name, "ip", "addr", "add", vip+"/24", "dev", dev)
+		_, _ = h.within(name, "arping", "-U", "-c", "1", "-w", "1", "-I", dev, vip) // nobody answers: that is an error to it
+		t.Logf("h3 reaches the VIP on %s %s after its announcement", h.Name,
+			c.h3.reaches("on-h3", name, netip.MustParseAddr(vip), 5*time.Second).Round(time.Millisecond))
+		h.does(name, "ip", "addr", "del", vip+"/24", "dev", dev)
+	}
+}
