@@ -16,12 +16,12 @@ import (
 // been parked longest gives way.
 func (t *tx) allocate(p *pool, name string) (netip.Addr, error) {
 	var skip uint32
-	if t.retries > 0 {
+	if t.retries > 1 {
 		// Other hosts look for an address at the same time, and take the next
 		// as well.
 		skip = t.skip(16)
 	}
-	if addr, ok := p.nextFree(skip); ok {
+	if addr, ok := t.nextFree(p, skip); ok {
 		t.moveCursor(p, addr)
 		return addr, nil
 	}
@@ -42,7 +42,7 @@ func (t *tx) skip(some uint32) uint32 { return rand.Uint32N(some << min(t.retrie
 // nextFree looks through the range once, beginning skip addresses after the
 // cursor. It takes at most as many steps as there are holders, and skip,
 // however large the range is.
-func (p *pool) nextFree(skip uint32) (netip.Addr, bool) {
+func (t *tx) nextFree(p *pool, skip uint32) (netip.Addr, bool) {
 	if p.noFree {
 		return netip.Addr{}, false
 	}
@@ -59,7 +59,7 @@ func (p *pool) nextFree(skip uint32) (netip.Addr, bool) {
 		}
 	}
 	for a := start; ; {
-		if p.addrs[a] == nil && p.rec.setAside(a) == "" {
+		if p.addrs[a] == nil && p.rec.setAside(a) == "" && !t.r.isClaimed(p, a) {
 			return a, true
 		}
 		if a == last {
@@ -68,7 +68,7 @@ func (p *pool) nextFree(skip uint32) (netip.Addr, bool) {
 			a = a.Next()
 		}
 		if a == start {
-			p.noFree = true
+			p.noFree = len(t.r.claimed) == 0
 			return netip.Addr{}, false
 		}
 	}
@@ -114,7 +114,7 @@ func (t *tx) full(p *pool, name string) error {
 			kept++
 		}
 	}
-	t.doubt(epochKey)
+	t.doubt(poolKey(p.id))
 	return fmt.Errorf("%w: no address for %q in %s: of the %s addresses of %s, running containers hold %d, %d are kept for fixed or reserved names, and the rest belong to the network itself; remove containers, take reservations back, or create the network with a larger --subnet or --ip-range",
 		ErrPoolFull, name, &p.rec, size(p.rec.Range), p.rec.Range, live, kept)
 }

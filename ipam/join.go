@@ -96,20 +96,20 @@ func (t *tx) joinPool(old *pool, report *JoinReport) {
 		report.Pools++
 		p = newPool(old.id)
 		t.addPool(p)
-		t.countUse()
 		t.setPool(p, func(rec *poolRecord) {
 			*rec = old.rec
 			rec.VNI = t.joinVNI(old)
 		})
+		t.countUse(p)
 	case old.mine != nil && len(t.inUseBy(p)) > 0:
 		t.joinDiffers(old, p, report)
 	case old.mine != nil:
-		t.countUse()
 		t.setPool(p, func(rec *poolRecord) {
 			vni := cmp.Or(rec.VNI, t.joinVNI(old))
 			*rec = old.rec
 			rec.VNI = vni
 		})
+		t.countUse(p)
 	}
 	if old.mine != nil {
 		t.setUse(p, func(use) *use {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/dockstack/dockstack/internal/kv"
@@ -17,30 +16,66 @@ import (
 // are passed over. Its caller gives it every change, in order; the first has
 // everything there is.
 func (r *Registry) Learn(ctx context.Context, c kv.Change) error {
-	return r.run(ctx, &call{learns: true, do: func(t *tx) error {
-		if c.Whole && r.cfg.Standalone && r.aside == nil && !r.synced {
-			r.putAside()
-			t.whole = true
-		}
-		// Pools come before what lies in them, and who gives up an address
-		// before who gets it.
-		t.learnAll(c.Ops, func(op kv.Op) bool { return !op.Delete && !strings.HasPrefix(op.Key, leasePrefix) })
-		t.learnAll(c.Ops, func(op kv.Op) bool { return op.Delete })
-		if c.Whole {
-			t.forget(c.Ops)
-		}
-		t.learnAll(c.Ops, func(op kv.Op) bool { return !op.Delete && strings.HasPrefix(op.Key, leasePrefix) })
-		if !r.synced && (!r.cfg.Standalone || r.aside != nil) {
-			r.synced = true
-			if !r.cfg.Standalone {
-				close(r.syncedC)
-			}
-		}
-		if len(r.behind) > 0 {
-			r.flushSoon()
-		}
+	n := news{Change: c, learned: make(chan struct{})}
+	r.newsMu.Lock()
+	r.news = append(r.news, n)
+	r.newsMu.Unlock()
+	served := make(chan error, 1)
+	go func() { served <- r.run(ctx, &call{learns: true, do: func(*tx) error { return nil }}) }()
+	select {
+	case <-n.learned:
+		// Whoever decides at this moment took it along between two tries, which
+		// may need the change after this one as well.
 		return nil
-	}})
+	case err := <-served:
+		return err
+	}
+}
+
+// news is a change that waits to be learned.
+type news struct {
+	kv.Change
+	learned chan struct{}
+}
+
+// drain takes over the changes that wait.
+func (r *Registry) drain(ctx context.Context) {
+	r.newsMu.Lock()
+	waiting := r.news
+	r.news = nil
+	r.newsMu.Unlock()
+	for _, n := range waiting {
+		t := r.newTx()
+		t.learnChange(n.Change)
+		t.publish(ctx)
+		close(n.learned)
+	}
+}
+
+func (t *tx) learnChange(c kv.Change) {
+	r := t.r
+	if c.Whole && r.cfg.Standalone && r.aside == nil && !r.synced {
+		r.putAside()
+		t.whole = true
+	}
+	// Pools come before what lies in them, and who gives up an address before
+	// who gets it.
+	t.learnAll(c.Ops, func(op kv.Op) bool { return !op.Delete && !strings.HasPrefix(op.Key, leasePrefix) })
+	t.learnAll(c.Ops, func(op kv.Op) bool { return op.Delete })
+	if c.Whole {
+		clear(r.claimed)
+		t.forget(c.Ops)
+	}
+	t.learnAll(c.Ops, func(op kv.Op) bool { return !op.Delete && strings.HasPrefix(op.Key, leasePrefix) })
+	if !r.synced {
+		r.synced = true
+		if !r.cfg.Standalone {
+			close(r.syncedC)
+		}
+	}
+	if len(r.behind) > 0 {
+		r.flushSoon()
+	}
 }
 
 // Synced is closed once memory has what the shared store has.
@@ -99,15 +134,6 @@ func (t *tx) learn(op kv.Op) {
 		if base, late := t.r.behind[op.Key]; late && !sameValue(base, op) {
 			delete(t.r.behind, op.Key)
 		}
-	case epochKey + "/":
-		var n uint64
-		if !op.Delete {
-			n, err = strconv.ParseUint(string(op.Value), 10, 64)
-		}
-		if err == nil && n != t.r.epoch {
-			t.undo = append(t.undo, step{kind: stepEpoch, oldEpoch: t.r.epoch})
-			t.r.epoch = n
-		}
 	}
 	if err != nil {
 		t.r.unreadable(op.Key, err)
@@ -146,6 +172,9 @@ func (t *tx) learnPool(id string, op kv.Op) error {
 	}
 	if p.rec.VNI != rec.VNI {
 		t.whole = true
+	}
+	if rec.Epoch > t.r.epoch {
+		t.setEpoch(rec.Epoch)
 	}
 	old := p.rec
 	p.rec = rec
@@ -230,6 +259,11 @@ func (t *tx) learnLease(op kv.Op) error {
 	}
 	if old == nil && l == nil || old != nil && l != nil && *old == *l {
 		return nil
+	}
+	for _, known := range []*lease{old, l} {
+		if known != nil && len(t.r.claimed) > 0 {
+			delete(t.r.claimed, addrKey(id, known.addr))
+		}
 	}
 	t.movedAway(old, l)
 	t.replace(p, name, old, l)

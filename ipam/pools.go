@@ -104,7 +104,7 @@ func (t *tx) requestPool(req PoolRequest, auto bool) (*pool, error) {
 		t.addPool(p)
 	}
 	if len(others) == 0 {
-		t.countUse()
+		t.countUse(p)
 		t.setPool(p, func(rec *poolRecord) {
 			rec.free()
 			rec.Subnet, rec.Overlay, rec.Auto = req.Subnet, req.Overlay, auto

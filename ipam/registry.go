@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -87,6 +88,12 @@ type Registry struct {
 	// lost the answer. Of a shared store it's what changed while it was away,
 	// with what it had under the key before (nil: nothing).
 	behind map[string][]byte
+	// news are changes that wait to be learned.
+	newsMu sync.Mutex
+	news   []news
+	// claimed are addresses that a conflict told of, whose leases are not known
+	// yet.
+	claimed map[string]struct{}
 	// epoch counts pools that came into use, in a shared store.
 	epoch uint64
 	// synced: memory has what the shared store has, but for what is on its way.
@@ -137,6 +144,7 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 		behind:    map[string][]byte{},
 		hosts:     newHosts(cfg.Host),
 		syncedC:   make(chan struct{}),
+		claimed:   map[string]struct{}{},
 		told:      map[uint32]struct{}{},
 		moved:     map[string]string{},
 	}
@@ -167,6 +175,7 @@ func (r *Registry) load(ctx context.Context) error {
 		}
 		p := newPool(id)
 		p.rec = rec
+		r.epoch = max(r.epoch, rec.Epoch)
 		r.pools[id] = p
 		return nil
 	})

@@ -109,15 +109,20 @@ func (t *tx) writeVNI(vni uint32) {
 	}
 }
 
-// countUse tells all hosts that a pool came into use, so that no two of them
+// countUse tells all hosts that a pool comes into use, so that no two of them
 // begin to use overlapping ones at the same time.
-func (t *tx) countUse() {
+func (t *tx) countUse(p *pool) {
 	if !t.r.shared() {
 		return
 	}
 	t.write(epochKey)
+	t.setEpoch(t.r.epoch + 1)
+	t.setPool(p, func(rec *poolRecord) { rec.Epoch = t.r.epoch })
+}
+
+func (t *tx) setEpoch(n uint64) {
 	t.undo = append(t.undo, step{kind: stepEpoch, oldEpoch: t.r.epoch})
-	t.r.epoch++
+	t.r.epoch = n
 }
 
 // claim has the store learn whose an address is before a lease takes the
@@ -171,6 +176,7 @@ func (t *tx) cond(key string) kv.Cond {
 // serveShared decides and writes a batch where others write too.
 func (r *Registry) serveShared(ctx context.Context, batch []*call) {
 	for tries := 0; len(batch) > 0; {
+		r.drain(ctx)
 		if batch[0].learns {
 			t := r.newTx()
 			batch[0].err = t.try(batch[0].do)
@@ -180,7 +186,8 @@ func (r *Registry) serveShared(ctx context.Context, batch []*call) {
 		}
 		t := r.newTx()
 		t.retries = tries
-		n := t.decide(batch, r.cfg.Shared.MaxOps()/2)
+		// What several hosts want at the same time gets through in small pieces.
+		n := t.decide(batch, max(r.cfg.Shared.MaxOps()/2>>tries, 1))
 		err := r.commitShared(ctx, t)
 		var conflict *kv.Conflict
 		switch {
@@ -278,28 +285,34 @@ func (r *Registry) commitShared(ctx context.Context, t *tx) error {
 func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
 	own, value := r.cfg.Hosts.Mark()
 	t := r.newTx()
-	marks := false
+	more := tries > 3 // many want the same
 	for _, op := range c.Now {
 		switch {
+		case op.Key == epochKey:
+			// Which pools came into use is on its way.
+			more = true
 		case op.Key == own && (op.Delete || !bytes.Equal(op.Value, value)):
 			// What comes of it shows in the next try.
 			wait, cancel := context.WithTimeout(ctx, heldWait)
 			_ = r.cfg.Hosts.Held(wait)
 			cancel()
 		case strings.HasPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)):
-			marks = marks || op.Key != own && !op.Delete
+			// A host that is taken for dead is back: that is on its way, too.
+			more = more || op.Key != own && !op.Delete
 		default:
 			t.learn(op)
+			if strings.HasPrefix(op.Key, addrPrefix) && !op.Delete {
+				r.claimed[op.Key] = struct{}{}
+			}
 		}
 	}
 	t.publish(ctx)
-	if marks || tries > 3 {
-		// A host that is taken for dead is back, and the news is on its way; or
-		// many hosts want the same at the same time.
+	if more {
 		pause := time.NewTimer(time.Duration(rand.Int64N(int64(min(tries, 10)))+1) * 5 * time.Millisecond)
 		defer pause.Stop()
 		<-pause.C
 	}
+	r.drain(ctx)
 }
 
 // decideAway decides what this host may decide alone.
@@ -358,4 +371,13 @@ func (t *tx) aloneSince(m mark, away error) error {
 		return fmt.Errorf("%w; this takes the other hosts' word: try again when the store is back", away)
 	}
 	return nil
+}
+
+// isClaimed tells whether another host just took an address.
+func (r *Registry) isClaimed(p *pool, addr netip.Addr) bool {
+	if len(r.claimed) == 0 {
+		return false
+	}
+	_, claimed := r.claimed[addrKey(p.id, addr)]
+	return claimed
 }

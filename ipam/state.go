@@ -89,6 +89,9 @@ type poolRecord struct {
 	VNI     uint32 `json:"vni,omitempty"`
 	MTU     int    `json:"mtu,omitempty"`
 	PerHost bool   `json:"per_host,omitempty"`
+	// Epoch is the number that the pool got when it last came into use, in a
+	// shared store.
+	Epoch uint64 `json:"epoch,omitempty"`
 	// RequestedAt is when an engine last asked for the pool.
 	RequestedAt time.Time `json:"requested_at,omitzero"`
 	// raw is the record as it was read, which a newer version may have written:
@@ -100,7 +103,7 @@ func (r *poolRecord) equal(o *poolRecord) bool {
 	return r.Subnet == o.Subnet && r.Range == o.Range && r.Overlay == o.Overlay && r.Auto == o.Auto &&
 		r.Gateway == o.Gateway && r.LastGateway == o.LastGateway &&
 		slices.Equal(r.Aux, o.Aux) && slices.Equal(r.Exclude, o.Exclude) && r.NetworkName == o.NetworkName &&
-		r.VNI == o.VNI && r.MTU == o.MTU && r.PerHost == o.PerHost && r.RequestedAt.Equal(o.RequestedAt)
+		r.VNI == o.VNI && r.MTU == o.MTU && r.PerHost == o.PerHost && r.Epoch == o.Epoch && r.RequestedAt.Equal(o.RequestedAt)
 }
 
 // use is what one host does with a pool: it is there from the engine's asking

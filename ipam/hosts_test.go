@@ -1,0 +1,557 @@
+package ipam_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dockstack/dockstack/internal/kv"
+	"github.com/dockstack/dockstack/internal/kv/kvtest"
+	"github.com/dockstack/dockstack/ipam"
+)
+
+// cluster is hosts that share a store.
+type cluster struct {
+	t     *testing.T
+	store *kvtest.Memory
+	// alive are the hosts whose mark is there.
+	mu    sync.Mutex
+	alive map[string]bool
+	hosts map[string]*node
+}
+
+// node is a host of a cluster.
+type node struct {
+	*world
+	c      *cluster
+	id     string
+	shared *kvtest.Host
+	stop   context.CancelFunc
+	ended  chan struct{}
+	// moves is where addresses on other hosts are, as Moved told.
+	mu    sync.Mutex
+	moves map[uint32]map[netip.Addr]string
+}
+
+func newCluster(t *testing.T, ids ...string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, store: kvtest.NewMemory(), alive: map[string]bool{}, hosts: map[string]*node{}}
+	for _, id := range ids {
+		c.add(id)
+	}
+	return c
+}
+
+// add makes a host with a network "internal".
+func (c *cluster) add(id string) *node {
+	c.t.Helper()
+	n := c.bare(id, nil, false)
+	n.network("net-"+id, "internal", ipam.PoolRequest{Subnet: netip.MustParsePrefix("172.16.0.0/24")})
+	return n
+}
+
+// bare makes a host whose own store is own.
+func (c *cluster) bare(id string, own *kvtest.Memory, standalone bool) *node {
+	c.t.Helper()
+	if own == nil {
+		own = kvtest.NewMemory()
+	}
+	n := &node{c: c, id: id, shared: c.store.Join(), moves: map[uint32]map[netip.Addr]string{}}
+	n.world = &world{t: c.t, ctx: c.t.Context(), store: own, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), alive: map[string]bool{}}
+	n.cfg = ipam.Config{
+		FlushAfter: time.Millisecond, Host: id, Shared: n.shared, Hosts: n, Standalone: standalone,
+		Supernet4: netip.MustParsePrefix("10.128.0.0/22"), Supernet6: netip.MustParsePrefix("fd00:77::/62"),
+		Alive: func(id string) bool { return n.alive[id] },
+		Now:   func() time.Time { return n.now },
+		Moved: n.moved,
+		Log:   slog.New(slog.NewTextHandler(&lockedBuffer{b: &n.log}, nil)),
+	}
+	c.hosts[id] = n
+	c.mark(id, true)
+	n.open()
+	n.follow()
+	return n
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  *bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// mark sets or removes a host's mark.
+func (c *cluster) mark(id string, alive bool) {
+	c.t.Helper()
+	c.mu.Lock()
+	c.alive[id] = alive
+	c.mu.Unlock()
+	op := kv.Op{Key: "host/" + id, Value: []byte("mark of " + id), Delete: !alive}
+	if err := c.store.Commit(c.t.Context(), []kv.Op{op}); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, n := range c.hosts {
+		if n.reg != nil {
+			n.ok(n.reg.HostsChanged(c.t.Context()))
+		}
+	}
+}
+
+func (n *node) Alive(id string) bool {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return n.c.alive[id]
+}
+func (*node) Name(id string) string          { return "the " + id }
+func (n *node) Mark() (string, []byte)       { return "host/" + n.id, []byte("mark of " + n.id) }
+func (*node) Held(ctx context.Context) error { return ctx.Err() }
+
+func (n *node) moved(all []ipam.Move) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, m := range all {
+		if m.Whole || n.moves[m.VNI] == nil {
+			n.moves[m.VNI] = map[netip.Addr]string{}
+		}
+		for _, p := range m.Set {
+			n.moves[m.VNI][p.Addr] = p.Host
+		}
+		for _, a := range m.Gone {
+			delete(n.moves[m.VNI], a)
+		}
+	}
+}
+
+// follow learns from the store until the test ends or the host does.
+func (n *node) follow() {
+	ctx, cancel := context.WithCancel(n.c.t.Context())
+	n.stop, n.ended = cancel, make(chan struct{})
+	reg := n.reg
+	go func() {
+		defer close(n.ended)
+		_ = n.shared.Follow(ctx, "", func(c kv.Change) {
+			if err := reg.Learn(ctx, c); err != nil && ctx.Err() == nil {
+				n.c.t.Errorf("learn: %v", err)
+			}
+		})
+	}()
+	n.c.t.Cleanup(n.down)
+	if !n.cfg.Standalone {
+		<-n.reg.Synced()
+	}
+}
+
+func (n *node) down() {
+	n.stop()
+	<-n.ended
+}
+
+// restart is a new process: memory comes from this host's copy.
+func (n *node) restart() {
+	n.c.t.Helper()
+	n.down()
+	n.shared = n.shared.Reopen()
+	n.cfg.Shared = n.shared
+	n.open()
+	n.follow()
+}
+
+// eventually waits for what the others' news bring.
+func (c *cluster) eventually(what string, so func() bool) {
+	c.t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	for !so() {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("it never came: %s", what)
+		}
+		time.Sleep(time.Millisecond) //nolint:forbidigo // between looks, with a deadline
+	}
+}
+
+func (n *node) sees(addr, want string) {
+	n.c.t.Helper()
+	n.c.eventually(n.id+" sees "+addr+": "+want, func() bool { return n.lease(addr) == want })
+}
+
+func (n *node) startsElsewhere(name, on string) {
+	n.c.t.Helper()
+	_, err := n.ask(name)
+	if !errors.Is(err, ipam.ErrElsewhere) || !strings.Contains(err.Error(), "on host the "+on+" since ") {
+		n.c.t.Fatalf("%s on %s: got %v, want that it runs on %s", name, n.id, err, on)
+	}
+}
+
+func (n *node) vni() uint32 {
+	p, _ := n.reg.Pool(n.pool.ID)
+	return p.VNI
+}
+
+func (n *node) reaches(addr, host string) {
+	n.c.t.Helper()
+	n.c.eventually(fmt.Sprintf("%s sends to %s on %q", n.id, addr, host), func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.moves[n.vni()][netip.MustParseAddr(addr)] == host
+	})
+}
+
+func TestHostsShareOneOverlay(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	if h1.vni() == 0 || h1.vni() != h2.vni() {
+		t.Fatalf("VNI %d and %d", h1.vni(), h2.vni())
+	}
+	h1.gets("web", "172.16.0.2")
+	h2.sees("172.16.0.2", "web live")
+	h2.reaches("172.16.0.2", "h1")
+	h2.gets("db", "172.16.0.3")
+	h1.reaches("172.16.0.3", "h2")
+	if got := h1.reg.Names().ByName("db"); len(got) != 1 || got[0].Addr.String() != "172.16.0.3" {
+		c.eventually("DNS", func() bool { return len(h1.reg.Names().ByName("db")) == 1 })
+	}
+	h2.startsElsewhere("web", "h1")
+	h1.release("172.16.0.2")
+	// At once: the refusal rests on memory, which is made sure of.
+	h2.gets("web", "172.16.0.2")
+	h1.reaches("172.16.0.2", "h2")
+	h2.reaches("172.16.0.2", "")
+	h1.startsElsewhere("web", "h2")
+}
+
+func TestLateNewsGiveNoAddressTwice(t *testing.T) {
+	c := newCluster(t, "h1", "h2", "h3")
+	got := map[string]string{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for id, n := range c.hosts {
+		n.shared.Delay(50 * time.Millisecond)
+		for i := range 30 {
+			wg.Go(func() {
+				name := fmt.Sprint(id, "-", i)
+				addr, err := n.ask(name)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil || got[addr] != "" {
+					t.Errorf("%s gets %s (%v), which %q has", name, addr, err, got[addr])
+				}
+				got[addr] = name
+			})
+		}
+	}
+	wg.Wait()
+	for _, n := range c.hosts {
+		n.shared.Delay(0)
+		c.eventually("all agree", func() bool {
+			all, err := n.reg.Leases(n.ctx, ipam.LeaseFilter{State: ipam.StateLive})
+			n.ok(err)
+			return len(all) == len(got)
+		})
+	}
+}
+
+func TestDeadHostsNamesMayMove(t *testing.T) {
+	c := newCluster(t, "h1", "h2", "h3")
+	h1, h2, h3 := c.hosts["h1"], c.hosts["h2"], c.hosts["h3"]
+	h1.gets("web", "172.16.0.2")
+	h1.attach("ep1", "172.16.0.2")
+	h2.startsElsewhere("web", "h1")
+	h3.reaches("172.16.0.2", "h1")
+	c.mark("h1", false)
+	h3.reaches("172.16.0.2", "")
+	if got := h3.reg.Names().ByName("web"); len(got) != 0 {
+		t.Errorf("DNS has a dead host's %v", got)
+	}
+	h2.gets("web", "172.16.0.2")
+	h3.reaches("172.16.0.2", "h2")
+	// It comes back, its container still runs, and it does not fight.
+	c.mark("h1", true)
+	h1.reaches("172.16.0.2", "h2")
+	h1.ok(h1.reg.Sweep(h1.ctx, []ipam.Endpoint{{ID: "ep1", Network: "net-h1", Addrs: addresses([]string{"172.16.0.2"})}}))
+	h1.holds("172.16.0.2", "web live")
+	c.eventually("the problem is told", func() bool {
+		p := h1.reg.Problems()
+		return len(p) == 1 && strings.Contains(p[0], `container "web" runs here with 172.16.0.2`) && strings.Contains(p[0], "moved to host the h2")
+	})
+	h1.release("172.16.0.2")
+	if p := h1.reg.Problems(); len(p) != 0 {
+		t.Errorf("solved, and still %q", p)
+	}
+	h2.holds("172.16.0.2", "web live")
+}
+
+// A host that is taken for dead, and isn't, keeps its names: the mark in the
+// store decides, not what somebody believes.
+func TestOnlyTheMarkTellsWhoIsDead(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.gets("web", "172.16.0.2")
+	h2.sees("172.16.0.2", "web live")
+	c.mu.Lock()
+	c.alive["h1"] = false // but its mark stands
+	c.mu.Unlock()
+	h2.ok(h2.reg.HostsChanged(h2.ctx))
+	if _, err := h2.ask("web"); err == nil {
+		t.Fatal("a living host's name was taken")
+	}
+	h1.holds("172.16.0.2", "web live")
+	// And nobody makes a name live without his own mark.
+	h2.sees("172.16.0.2", "web live")
+	h2.gets("db", "172.16.0.3")
+	c.mark("h2", false)
+	if _, err := h2.ask("new"); err == nil {
+		t.Fatal("a host without a mark made a name live")
+	}
+}
+
+func TestAwayStoreKeepsNobodyFromHisOwn(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.gets("web", "172.16.0.2")
+	h1.gets("parked", "172.16.0.3")
+	h1.release("172.16.0.3")
+	h2.sees("172.16.0.3", "parked parked")
+	h2.gets("theirs", "172.16.0.4")
+	h2.release("172.16.0.4")
+	h1.sees("172.16.0.4", "theirs parked")
+	h1.shared.Cut()
+	h1.release("172.16.0.2")
+	h1.gets("web", "172.16.0.2")
+	h1.gets("parked", "172.16.0.3")
+	for name, text := range map[string]string{
+		"new":    `container "new" never ran on this host`,
+		"theirs": `container "theirs" ran last on host the h2`,
+	} {
+		if _, err := h1.ask(name); !errors.Is(err, kv.ErrAway) || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: got %v, want %q", name, err, text)
+		}
+	}
+	if got := h1.reg.Names().ByName("parked"); len(got) != 1 {
+		t.Errorf("DNS has %v", got)
+	}
+	h2.holds("172.16.0.3", "parked parked")
+	h1.shared.Mend()
+	h2.sees("172.16.0.3", "parked live")
+	h1.gets("theirs", "172.16.0.4")
+}
+
+func TestNamesThatMovedWhileCutOff(t *testing.T) {
+	for _, anew := range []bool{false, true} {
+		c := newCluster(t, "h1", "h2")
+		h1, h2 := c.hosts["h1"], c.hosts["h2"]
+		for _, name := range []string{"web", "db"} {
+			_, err := h1.ask(name)
+			h1.ok(err)
+		}
+		h1.attach("ep1", "172.16.0.2")
+		h1.attach("ep2", "172.16.0.3")
+		h1.shared.Cut()
+		c.mark("h1", false)
+		h2.gets("web", "172.16.0.2")
+		// Both are restarted where they were, which nobody can forbid.
+		clear(h1.alive)
+		for _, name := range []string{"web", "db"} {
+			_, err := h1.ask(name)
+			h1.ok(err)
+		}
+		h1.attach("ep3", "172.16.0.2")
+		h1.attach("ep4", "172.16.0.3")
+		c.mark("h1", true)
+		if anew {
+			h1.shared.MendAnew()
+		} else {
+			h1.shared.Mend()
+		}
+		h1.reaches("172.16.0.2", "h2")
+		h2.reaches("172.16.0.3", "h1")
+		c.eventually("the problem is told", func() bool { return len(h1.reg.Problems()) == 1 })
+		h1.startsElsewhere("web", "h2")
+	}
+}
+
+func TestNamesPerHost(t *testing.T) {
+	c := newCluster(t)
+	for _, id := range []string{"h1", "h2"} {
+		n := c.bare(id, nil, false)
+		p, err := n.reg.RequestPool(n.ctx, ipam.PoolRequest{Subnet: netip.MustParsePrefix("172.16.0.0/24")})
+		n.ok(err)
+		_, err = n.reg.Bind(n.ctx, ipam.Binding{Network: "net-" + id, Pools: []string{p.ID}, PerHost: true, DefaultMTU: 1450})
+		n.ok(err)
+		n.pool = p
+		if _, err := n.ask("node-exporter"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.eventually("DNS has both", func() bool { return len(c.hosts["h1"].reg.Names().ByName("node-exporter")) == 2 })
+}
+
+func TestNetworksMustBeTheSame(t *testing.T) {
+	c := newCluster(t, "h1")
+	h1 := c.hosts["h1"]
+	h2 := c.bare("h2", nil, false)
+	subnet := netip.MustParsePrefix("172.16.0.0/24")
+	fails := func(err error, text string) {
+		t.Helper()
+		if !errors.Is(err, ipam.ErrMismatch) || !strings.Contains(err.Error(), text) {
+			t.Errorf("got %v, want %q", err, text)
+		}
+	}
+	_, err := h2.reg.RequestPool(h2.ctx, ipam.PoolRequest{Subnet: subnet, Range: netip.MustParsePrefix("172.16.0.128/25")})
+	fails(err, "on the h1, network internal (172.16.0.0/24) has the range 172.16.0.0/24 and not 172.16.0.128/25; create it with --ip-range 172.16.0.0/24, as there")
+	p, err := h2.reg.RequestPool(h2.ctx, ipam.PoolRequest{Subnet: subnet})
+	h2.ok(err)
+	_, err = h2.reg.RequestGateway(h2.ctx, p.ID, netip.MustParseAddr("172.16.0.254"))
+	fails(err, "has the gateway 172.16.0.1 and not 172.16.0.254; create it with --gateway 172.16.0.1")
+	bind := func(b ipam.Binding) error {
+		b.Network, b.Pools = "net-h2", []string{p.ID}
+		_, err := h2.reg.Bind(h2.ctx, b)
+		return err
+	}
+	fails(bind(ipam.Binding{VNI: 77}), fmt.Sprintf("has the VNI %d and not 77", h1.vni()))
+	fails(bind(ipam.Binding{MTU: 9000}), "has the MTU 1450 and not 9000")
+	fails(bind(ipam.Binding{VIPs: addresses([]string{"172.16.0.100"})}), "has the virtual addresses [] and not [172.16.0.100]")
+	fails(bind(ipam.Binding{PerHost: true}), "has names per overlay")
+	h2.ok(bind(ipam.Binding{DefaultMTU: 1400}))
+	if q, _ := h2.reg.Pool(p.ID); q.MTU != 1450 || q.VNI != h1.vni() {
+		t.Errorf("got %+v", q)
+	}
+	// Another subnet with its VNI, or one that overlaps.
+	q, err := h2.reg.RequestPool(h2.ctx, ipam.PoolRequest{Subnet: netip.MustParsePrefix("172.17.0.0/24")})
+	h2.ok(err)
+	if _, err := h2.reg.Bind(h2.ctx, ipam.Binding{Network: "x", Pools: []string{q.ID}, VNI: h1.vni()}); !errors.Is(err, ipam.ErrPoolInUse) {
+		t.Errorf("two overlays with one VNI: %v", err)
+	}
+	if _, err := h2.reg.RequestPool(h2.ctx, ipam.PoolRequest{Subnet: netip.MustParsePrefix("172.16.0.0/16")}); !errors.Is(err, ipam.ErrOverlap) {
+		t.Errorf("overlapping: %v", err)
+	}
+}
+
+// Networks without a subnet, made at the same time everywhere, don't become
+// one by chance; those that name their overlay do.
+func TestSubnetsChosenAtTheSameTime(t *testing.T) {
+	c := newCluster(t)
+	var mu sync.Mutex
+	plain, named := map[netip.Prefix]int{}, map[netip.Prefix]int{}
+	var wg sync.WaitGroup
+	for _, id := range []string{"h1", "h2", "h3"} {
+		n := c.bare(id, nil, false)
+		wg.Go(func() {
+			for i, overlay := range []string{"", "blue"} {
+				p, err := n.reg.RequestPool(n.ctx, ipam.PoolRequest{Overlay: overlay})
+				if err == nil {
+					_, err = n.reg.Bind(n.ctx, ipam.Binding{Network: fmt.Sprint(id, i), Pools: []string{p.ID}})
+				}
+				mu.Lock()
+				if err != nil {
+					t.Errorf("%s: %v", id, err)
+				} else if overlay == "" {
+					plain[p.Subnet]++
+				} else {
+					named[p.Subnet]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(plain) != 3 || len(named) != 1 {
+		t.Errorf("subnets without an overlay's name: %v, want three; with one: %v, want one", plain, named)
+	}
+}
+
+func TestJoinAndLeave(t *testing.T) {
+	c := newCluster(t, "h1")
+	h1 := c.hosts["h1"]
+	h1.gets("web", "172.16.0.2")
+	h1.gets("db", "172.16.0.3")
+
+	// A host with a life of its own: web with another address, an address that
+	// is db's there, a name and a network that nobody else has.
+	own := newWorld(t)
+	own.cfg.Host = "h2"
+	own.open()
+	own.network("net", "internal", ipam.PoolRequest{Subnet: netip.MustParsePrefix("172.16.0.0/24")})
+	own.fixes("web", "172.16.0.9")
+	own.fixes("mine", "172.16.0.3")
+	own.fixes("only", "172.16.0.8")
+	own.attach("ep", "172.16.0.8")
+	for _, a := range []string{"172.16.0.9", "172.16.0.3"} {
+		own.release(a)
+	}
+	own.network("net2", "other", ipam.PoolRequest{Subnet: netip.MustParsePrefix("172.20.0.0/24")})
+	own.gets("far", "172.20.0.2")
+	own.release("172.20.0.2")
+
+	h2 := c.bare("h2", own.store, true)
+	c.eventually("learned", func() bool { _, ok := h2.reg.Pool("172.20.0.0/24"); return !ok })
+	report, err := h2.reg.Join(h2.ctx)
+	h2.ok(err)
+	<-h2.reg.Synced()
+	if report.Pools != 1 || report.Leases != 2 || len(report.Clashes) != 2 {
+		t.Errorf("report %+v", report)
+	}
+	slices.Sort(report.Clashes)
+	for i, want := range []string{
+		`name "mine" had 172.16.0.3 here in network internal (172.16.0.0/24), which is "db"'s on host the h1: its next start gets another address`,
+		`name "web" had 172.16.0.9 here in network internal (172.16.0.0/24), and runs with 172.16.0.2 on host the h1`,
+	} {
+		if i < len(report.Clashes) && report.Clashes[i] != want {
+			t.Errorf("clash\n\t%s\nwant\n\t%s", report.Clashes[i], want)
+		}
+	}
+	h2.pool, _ = h2.reg.Pool("172.16.0.0/24")
+	h1.sees("172.16.0.8", "only live fixed")
+	h1.reaches("172.16.0.8", "h2")
+	h2.reaches("172.16.0.2", "h1")
+	a, _ := h2.reg.Pool("172.16.0.0/24")
+	b, _ := h2.reg.Pool("172.20.0.0/24")
+	if a.VNI != h1.vni() || a.VNI == b.VNI || b.VNI == 0 {
+		t.Errorf("VNIs %d and %d, and on h1 %d", a.VNI, b.VNI, h1.vni())
+	}
+	// It leaves with all names, those of the others parked.
+	all := kvtest.NewMemory()
+	for key, value := range c.store.Data() {
+		if !strings.HasPrefix(key, "host/") {
+			h2.ok(all.Commit(t.Context(), []kv.Op{{Key: key, Value: value}}))
+		}
+	}
+	h2.down()
+	alone, err := ipam.Open(t.Context(), all, ipam.Config{Host: "h2"})
+	h2.ok(err)
+	h2.reg = alone
+	h2.holds("172.16.0.2", "web parked")
+	h2.holds("172.16.0.8", "only live fixed")
+	h2.gets("web", "172.16.0.2")
+}
+
+func TestRestartFromTheCopy(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1 := c.hosts["h1"]
+	h1.gets("web", "172.16.0.2")
+	h1.release("172.16.0.2")
+	for key, value := range c.store.Data() {
+		if !strings.HasPrefix(key, "host/") {
+			h1.ok(h1.store.Commit(t.Context(), []kv.Op{{Key: key, Value: value}}))
+		}
+	}
+	h1.shared.Cut()
+	h1.down()
+	h1.shared = h1.shared.Reopen()
+	h1.cfg.Shared = h1.shared
+	h1.open()
+	h1.gets("web", "172.16.0.2")
+	h1.shared.Mend()
+	h1.follow()
+	c.hosts["h2"].sees("172.16.0.2", "web live")
+}
