@@ -167,7 +167,7 @@ func (w *world) onBridge(addr string) *box {
 	if err := netlink.LinkSetUp(veth); err != nil {
 		w.tb.Fatal(err)
 	}
-	b.take(host+"p", fabric.Network{}, fabric.Endpoint{Addrs: []netip.Addr{netip.MustParseAddr(addr)}})
+	b.take(&netlink.Handle{}, host+"p", fabric.Network{}, fabric.Endpoint{Addrs: []netip.Addr{netip.MustParseAddr(addr)}})
 	return b
 }
 
@@ -183,6 +183,6 @@ func (w *world) handmade(host, addr string) (string, *box) {
 	}
 	w.tb.Cleanup(func() { _ = w.links.DeleteVeth(w.tb.Context(), host) })
 	b := newBox(w.tb)
-	b.take(host+"p", fabric.Network{}, ep)
+	b.take(w.handle(), host+"p", fabric.Network{}, ep)
 	return host, b
 }

@@ -91,14 +91,14 @@ func (b *box) must(fn func() error) {
 }
 
 // take moves a link in as eth0, as the engine does, and gives it addresses.
-func (b *box) take(src string, n fabric.Network, ep fabric.Endpoint) {
+func (b *box) take(from *netlink.Handle, src string, n fabric.Network, ep fabric.Endpoint) {
 	b.tb.Helper()
 	b.ep = ep
-	l, err := netlink.LinkByName(src)
+	l, err := from.LinkByName(src)
 	if err != nil {
 		b.tb.Fatalf("the link that Attach named: %v", err)
 	}
-	if err := netlink.LinkSetNsFd(l, int(b.ns)); err != nil {
+	if err := from.LinkSetNsFd(l, int(b.ns)); err != nil {
 		b.tb.Fatal(err)
 	}
 	in, err := b.nl.LinkByName(src)

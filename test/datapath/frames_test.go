@@ -26,8 +26,8 @@ const silence = 300 * time.Millisecond
 
 var broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// wire is a raw socket on a box's eth0: it sends any frame and sees each that
-// comes in.
+// wire is a raw socket on an interface of a box: it sends any frame and sees each
+// that comes in.
 type wire struct {
 	tb testing.TB
 	fd int
@@ -35,8 +35,13 @@ type wire struct {
 
 func (b *box) wire() *wire {
 	b.tb.Helper()
+	return b.wireOn("eth0")
+}
+
+func (b *box) wireOn(dev string) *wire {
+	b.tb.Helper()
 	w := &wire{tb: b.tb}
-	l, err := b.nl.LinkByName("eth0")
+	l, err := b.nl.LinkByName(dev)
 	if err != nil {
 		b.tb.Fatal(err)
 	}
@@ -84,6 +89,16 @@ func (w *wire) sees(d time.Duration, is func(frame []byte) bool) []byte {
 		}
 		if is(buf[:n]) {
 			return slices.Clone(buf[:n])
+		}
+	}
+}
+
+// count is how many incoming frames there are within a time for which is holds.
+func (w *wire) count(d time.Duration, is func(frame []byte) bool) (n int) {
+	w.tb.Helper()
+	for deadline := time.Now().Add(d); ; n++ {
+		if w.sees(time.Until(deadline), is) == nil {
+			return n
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -18,6 +19,10 @@ const insideEnv = "DOCKSTACK_TEST_INSIDE"
 // TestMain runs the tests in a network, mount and process namespace of their
 // own: whatever they leave goes with it, even when they are killed.
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == enterName {
+		fmt.Fprintln(os.Stderr, enter())
+		os.Exit(1)
+	}
 	if os.Getenv(insideEnv) != "" {
 		if err := settle(); err != nil {
 			fmt.Fprintln(os.Stderr, "prepare the namespaces:", err)

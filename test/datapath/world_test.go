@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/ovs"
@@ -20,7 +22,11 @@ var patience = ovstest.Scale(15 * time.Second)
 
 // world is a host: its links, its switch, its fabric.
 type world struct {
-	tb     testing.TB
+	tb testing.TB
+	// home is the host's network namespace; nil is the test's own.
+	home *box
+	// tunnel is the way to other hosts; "" is the datapath's.
+	tunnel string
 	cfg    ovs.Config
 	links  *link.Manager
 	sw     *ovs.Switch
@@ -33,19 +39,52 @@ type world struct {
 // newWorld starts a switch of the test's own, and a fabric on it.
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	links, err := link.Open(ovstest.Log(tb))
-	if err != nil {
-		tb.Fatal(err)
+	w := &world{tb: tb}
+	w.start()
+	w.awaitUp()
+	return w
+}
+
+// start starts all that a host has, and doesn't wait for it.
+func (w *world) start() {
+	w.tb.Helper()
+	w.cfg = ovstest.Config(w.tb)
+	if w.home != nil {
+		w.cfg.Root = w.home.ovsRoot(w.cfg.Root)
 	}
-	w := &world{tb: tb, cfg: ovstest.Config(tb), links: links}
-	tb.Cleanup(func() {
+	if err := w.inside(func() (err error) {
+		w.links, err = link.Open(ovstest.Log(w.tb))
+		return err
+	}); err != nil {
+		w.tb.Fatal(err)
+	}
+	w.tb.Cleanup(func() {
 		w.sweep()
-		links.Close()
+		w.links.Close()
 	})
 	w.startSwitch()
 	w.startFabric()
+}
+
+func (w *world) awaitUp() {
+	w.tb.Helper()
 	w.await("the switch to come up", func() bool { return w.fab.Status().Up })
-	return w
+}
+
+// inside runs fn in the host's network namespace.
+func (w *world) inside(fn func() error) error {
+	if w.home == nil {
+		return fn()
+	}
+	return w.home.do(fn)
+}
+
+// handle is netlink in the host's network namespace.
+func (w *world) handle() *netlink.Handle {
+	if w.home == nil {
+		return &netlink.Handle{}
+	}
+	return w.home.nl
 }
 
 // startSwitch runs the switch until the test ends or stopSw is called.
@@ -58,6 +97,7 @@ func (w *world) startSwitch() {
 func (w *world) startFabric() {
 	w.fab = fabric.New(fabric.Config{
 		MAC: macOf, DeleteDelay: 50 * time.Millisecond, AuditEvery: time.Second, SettleWait: ovstest.Scale(8 * time.Second),
+		Tunnel: w.tunnel, LingerDelay: ovstest.Scale(200 * time.Millisecond),
 	}, w.sw, w.links, ovstest.Log(w.tb))
 	w.stopFa = w.background(w.fab.Run)
 }
@@ -79,6 +119,9 @@ func (w *world) background(run func(context.Context) error) (stop func()) {
 func (w *world) sweep() {
 	w.stopFa()
 	w.stopSw()
+	if w.home != nil {
+		return // it goes as a whole
+	}
 	for _, prefix := range []string{"ds", "c-ds"} {
 		links, err := w.links.List(context.Background(), prefix)
 		if err != nil {
@@ -153,8 +196,13 @@ func (w *world) endpoint(n fabric.Network, addrs ...string) fabric.Endpoint {
 // container starts a container with these addresses.
 func (w *world) container(n fabric.Network, addrs ...string) *box {
 	w.tb.Helper()
+	return w.run(n, w.endpoint(n, addrs...))
+}
+
+// run starts a container.
+func (w *world) run(n fabric.Network, ep fabric.Endpoint) *box {
+	w.tb.Helper()
 	b := newBox(w.tb)
-	ep := w.endpoint(n, addrs...)
 	src, err := w.fab.Attach(w.tb.Context(), ep)
 	if err != nil {
 		w.tb.Fatal(err)
@@ -162,6 +210,6 @@ func (w *world) container(n fabric.Network, addrs ...string) *box {
 	if err := w.fab.Settle(w.tb.Context(), ep.ID); err != nil {
 		w.tb.Fatal(err)
 	}
-	b.take(src, n, ep)
+	b.take(w.handle(), src, n, ep)
 	return b
 }

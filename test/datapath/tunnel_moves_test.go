@@ -1,0 +1,299 @@
+package datapath
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+
+	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/internal/ovs/ovstest"
+)
+
+// atOnce is how soon a move must be followed.
+var atOnce = ovstest.Scale(time.Second)
+
+// within checks that something becomes so in time, and says how long it took.
+func (hs *hosts) within(limit time.Duration, what string, began time.Time, so func() bool) {
+	hs.tb.Helper()
+	hs.list[0].await(what, so)
+	took := time.Since(began).Round(time.Millisecond)
+	if took > limit {
+		hs.tb.Errorf("%s took %s, want at most %s", what, took, limit)
+	} else {
+		hs.tb.Logf("%s took %s", what, took)
+	}
+}
+
+// talks is whether a datagram gets there and its answer back, soon.
+func talks(from, to *box, a netip.Addr) bool {
+	conn, next := to.receiver(a)
+	defer func() { _ = conn.Close() }()
+	if from.sendUDP(conn.LocalAddr().(*net.UDPAddr).AddrPort(), 10, 0) != nil {
+		return false
+	}
+	return next(ovstest.Scale(20*time.Millisecond)) == 10
+}
+
+// A container goes to another host with its addresses and its MAC: who knew it
+// needs nothing new.
+func followsContainer(t *testing.T, hs *hosts) {
+	n := hs.network(20)
+	a, b := hs.container(0, n, "10.0.0.2", "fd00::2"), hs.container(1, n, "10.0.0.3", "fd00::3")
+	beside, third := hs.container(1, n, "10.0.0.4", "fd00::4"), hs.container(2, n, "10.0.0.5", "fd00::5")
+	others := map[string]*box{"from a host that it never was on": a, "from where it was": beside, "from where it is": third}
+	for _, o := range others {
+		hs.reach(o, b)
+	}
+	for from, to := range map[int]int{1: 2} {
+		b = hs.move(b, n, from, to)
+		began := time.Now()
+		for who, o := range others {
+			for _, addr := range b.ep.Addrs {
+				hs.within(atOnce, fmt.Sprintf("reaching %s %s", addr, who), began, func() bool { return talks(o, b, addr) })
+				if err := exchange(o, b, addr, 1<<16); err != nil {
+					t.Errorf("%s %s: %v", addr, who, err)
+				}
+				if err := exchange(b, o, o.ep.Addrs[0], 1<<16); err != nil {
+					t.Errorf("the other way, %s: %v", who, err)
+				}
+			}
+		}
+	}
+	// And back.
+	b = hs.move(b, n, 2, 1)
+	began := time.Now()
+	for who, o := range others {
+		hs.within(atOnce, "after the way back, reaching it "+who, began, func() bool { return talks(o, b, b.ep.Addrs[0]) })
+	}
+}
+
+// garp announces an address under a MAC.
+func (b *box) garp(mac net.HardwareAddr, addr string) {
+	b.wire().send(eth(broadcast, mac, typeARP, arp{op: 1, sha: mac, spa: addr, tpa: addr}.bytes()))
+}
+
+// A VIP under the holder's own MAC: those who knew it learn from the gratuitous
+// ARP that it moved.
+func followsVIP(t *testing.T, hs *hosts) {
+	n := hs.network(21, withVIPs(vip))
+	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
+	c, beside := hs.container(2, n, "10.0.0.4"), hs.container(0, n, "10.0.0.5")
+	hs.reach(c, a)
+	hs.reach(c, b)
+	addr := netip.MustParseAddr(vip)
+	p := netip.PrefixFrom(addr, 24)
+	holder, other := a, b
+	holder.addAddr("eth0", p)
+	for range 3 {
+		for _, who := range []*box{c, beside} {
+			hs.list[0].await("the VIP to be reached", func() bool { return talks(who, holder, addr) })
+		}
+		holder.delAddr("eth0", p)
+		other.addAddr("eth0", p)
+		began := time.Now()
+		other.garp(other.ep.MAC, vip)
+		for who, from := range map[string]*box{"a third host": c, "the first host": beside} {
+			hs.within(atOnce, "reaching the VIP's new holder from "+who, began, func() bool { return talks(from, other, addr) })
+			if err := exchange(from, other, addr, 1<<16); err != nil {
+				t.Errorf("from %s: %v", who, err)
+			}
+		}
+		holder, other = other, holder
+	}
+}
+
+// A virtual MAC goes from host to host: its frames go to where it was seen last,
+// and to no other host.
+func followsVirtualMAC(t *testing.T, hs *hosts) {
+	n := hs.network(22, withVIPs(vip))
+	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
+	c, near := hs.container(2, n, "10.0.0.4"), hs.container(0, n, "10.0.0.5")
+	for _, from := range []*box{c, near} {
+		hs.reach(from, a)
+		hs.reach(from, b)
+	}
+	virtual := net.HardwareAddr{0, 0, 0x5e, 0, 1, 51}
+	wires := hs.underlayWires()
+	for i, on := range []int{0, 1, 0, 1} { // the host of the holder
+		holder, other := []*box{a, b}[on], []*box{a, b}[1-on]
+		in, out := holder.wire(), other.wire()
+		began := time.Now()
+		holder.garp(virtual, vip)
+		for who, from := range map[string]*box{"a third host": c, "the first host": near, "the other holder": other} {
+			mark := fmt.Sprintf("round %d from %s", i, who)
+			send := func(mark string) {
+				from.wire().send(eth(virtual, from.ep.MAC, typeIPv4, ip4(from.ep.Addrs[0].String(), vip, mark)))
+			}
+			hs.within(atOnce, "the virtual MAC's move, "+mark, began, func() bool {
+				send(mark)
+				return in.sees(ovstest.Scale(20*time.Millisecond), bears(mark)) != nil
+			})
+			for out.sees(ovstest.Scale(20*time.Millisecond), bears(mark)) != nil {
+				// Those sent before the move was learned.
+			}
+			last := mark + ", at last"
+			send(last)
+			if in.sees(patience, bears(last)) == nil || out.sees(silence, bears(last)) != nil {
+				t.Errorf("%s: it didn't go to the holder alone", mark)
+			}
+			for h, w := range wires {
+				if h == on {
+					continue
+				}
+				if n := w.count(50*time.Millisecond, hs.list[h].arriving(22, last)); n != 0 {
+					t.Errorf("%s: host %d got it %d times", mark, h+1, n)
+				}
+			}
+		}
+	}
+}
+
+// failover is how long a third host may miss a VIP: keepalived itself needs 3 to
+// 4 seconds to see that the other is gone.
+var failover = ovstest.Scale(4 * time.Second)
+
+// Debian's keepalived on two hosts, seen from a third.
+func carriesKeepalived(t *testing.T, hs *hosts) {
+	keepalived, err := exec.LookPath("keepalived")
+	if err != nil {
+		if keepalived = "/usr/sbin/keepalived"; !exists(keepalived) {
+			t.Fatal("keepalived is missing: run `make deps`")
+		}
+	}
+	for i, mode := range []string{"", "use_vmac vrrp51"} {
+		t.Run("mode "+mode, func(t *testing.T) {
+			hs := hs.during(t)
+			n := hs.network(23+uint32(i), withVIPs(vip))
+			a, b, c := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3"), hs.container(2, n, "10.0.0.4")
+			hs.reach(a, b)
+			hs.reach(c, a)
+			hs.reach(c, b)
+			addr := netip.MustParseAddr(vip)
+			stopA := a.keepalived(keepalived, mode, 100)
+			b.keepalived(keepalived, mode, 90)
+			w := hs.list[0]
+			w.await("the first to take the VIP", func() bool { return a.holds(addr) && !b.holds(addr) })
+			w.await("the VIP to be reached", func() bool { return talks(c, a, addr) })
+			began := time.Now()
+			stopA()
+			a.dropVIP(addr)
+			hs.within(failover, "from the holder's death to reaching the other", began, func() bool { return b.holds(addr) && talks(c, b, addr) })
+			if err := exchange(c, b, addr, 1<<16); err != nil {
+				t.Error(err)
+			}
+			// It comes back and takes over.
+			a.keepalived(keepalived, mode, 100)
+			w.await("the first to take the VIP back", func() bool { return a.holds(addr) && !b.holds(addr) })
+			w.await("the VIP to be reached again", func() bool { return talks(c, a, addr) })
+		})
+	}
+}
+
+// The switch of one host is killed: what it forwarded is back with it.
+func survivesSwitch(t *testing.T, hs *hosts) {
+	n := hs.network(25)
+	a, b := hs.container(0, n, "10.0.0.2", "fd00::2"), hs.container(1, n, "10.0.0.3", "fd00::3")
+	hs.reach(a, b)
+	for _, name := range []string{"ovs-vswitchd", "ovsdb-server"} {
+		hs.list[1].kill(name)
+		began := time.Now()
+		for _, addr := range b.ep.Addrs {
+			hs.within(restored, fmt.Sprintf("reaching %s after %s was killed", addr, name), began, func() bool { return talks(a, b, addr) })
+			if err := exchange(a, b, addr, 1<<20); err != nil {
+				t.Errorf("after %s was killed, to %s: %v", name, addr, err)
+			}
+		}
+	}
+}
+
+// A new process of ours takes over what the old one left.
+func survivesFabric(t *testing.T, hs *hosts) {
+	n := hs.network(26)
+	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
+	hs.reach(a, b)
+	h := hs.list[1]
+	conn, next := b.receiver(b.ep.Addrs[0])
+	at := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	hs.restartFabric(h)
+	hs.reach(a, b)
+	for range 20 {
+		if err := a.sendUDP(at, 10, 0); err != nil {
+			t.Fatal(err)
+		}
+		if next(patience) != 10 {
+			t.Error("a datagram was lost after a new process took over")
+		}
+	}
+	if err := exchange(a, b, b.ep.Addrs[0], 1<<20); err != nil {
+		t.Error(err)
+	}
+}
+
+// A host gets another tunnel address.
+func followsHost(t *testing.T, hs *hosts) {
+	n := hs.network(27)
+	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
+	c := hs.container(2, n, "10.0.0.4")
+	hs.reach(a, b)
+	hs.reach(c, b)
+	h := hs.list[1]
+	old := h.vtep
+	h.vtep = hs.underlay.vtep(102)
+	h.home.delAddr("wan", underlayPrefix(old))
+	h.home.addAddr("wan", underlayPrefix(h.vtep))
+	hs.tellHosts()
+	began := time.Now()
+	for _, from := range []*box{a, c} {
+		hs.within(atOnce, "reaching a host with another address", began, func() bool { return talks(from, b, b.ep.Addrs[0]) })
+		if err := exchange(from, b, b.ep.Addrs[0], 1<<20); err != nil {
+			t.Error(err)
+		}
+	}
+	// Who has the old address now is nobody.
+	who := &stranger{newBox(t), old}
+	hs.connect(who.box, old)
+	in := a.wire()
+	for range 5 {
+		who.inject(hs.list[0].vtep, 27, eth(a.ep.MAC, net.HardwareAddr{2, 0, 0, 0, 0, 77}, typeIPv4, ip4("10.0.0.3", "10.0.0.2", "from the old address")))
+	}
+	if in.sees(silence, bears("from the old address")) != nil {
+		t.Error("who has a host's old address is taken for it")
+	}
+}
+
+// Hosts without others, and networks without containers, have nothing of tunnels.
+func leavesNothing(t *testing.T, hs *hosts) {
+	for _, h := range hs.list {
+		h.fab.SetUnderlay(fabric.Underlay{})
+	}
+	for _, h := range hs.list {
+		h.await("the tunnels to go", func() bool {
+			links, err := h.home.nl.LinkList()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range links {
+				if l.Type() == "vxlan" {
+					return false
+				}
+			}
+			return true
+		})
+		h.home.must(func() error {
+			c, err := nftables.New()
+			if err != nil {
+				return err
+			}
+			tables, err := c.ListTables()
+			for _, table := range tables {
+				t.Errorf("%s still has the table %s", h.id, table.Name)
+			}
+			return err
+		})
+	}
+}
