@@ -22,7 +22,10 @@ type fakeSwitch struct {
 	changed chan struct{}
 	ports   map[string]Port
 	flows   map[flowKey]Flow
-	drops   map[uint64]uint64
+	// opened are the indexes that links had when their ports were made: a port
+	// whose link was made anew since is dead.
+	opened map[string]int
+	drops  map[uint64]uint64
 	// fail is what the next changes return.
 	fail error
 	// portError is what ports of type vxlan say.
@@ -37,7 +40,7 @@ var _ Switch = (*fakeSwitch)(nil)
 
 func newFakeSwitch(links *fakeLinks) *fakeSwitch {
 	return &fakeSwitch{
-		links: links, changed: make(chan struct{}), ports: map[string]Port{}, flows: map[flowKey]Flow{},
+		links: links, changed: make(chan struct{}), ports: map[string]Port{}, flows: map[flowKey]Flow{}, opened: map[string]int{},
 		state: SwitchState{
 			Up: true, Generation: 1, Offloads: OffloadTCP, Datapath: "userspace", Origin: "own", Version: "3.5.0",
 		},
@@ -93,7 +96,7 @@ func (s *fakeSwitch) ChangePorts(_ context.Context, del []string, add []PortSpec
 		} else if spec.Type == "" && !s.links.has(spec.Name) {
 			p.Number, p.Error = 0, "could not open network device "+spec.Name
 		}
-		s.ports[p.Name] = p
+		s.ports[p.Name], s.opened[p.Name] = p, s.links.indexOf(p.Name)
 		made = append(made, p)
 	}
 	return made, nil
@@ -208,6 +211,12 @@ func (l *fakeLinks) has(name string) bool {
 	defer l.mu.Unlock()
 	_, there := l.links[name]
 	return there
+}
+
+func (l *fakeLinks) indexOf(name string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.links[name].Index
 }
 
 // remove does what the end of a container's namespace does.

@@ -55,7 +55,7 @@ func (f *Fabric) layFar(b *batch) error {
 	}
 	if f.far.on == nil || f.far.on.basis != g.basis {
 		b.next.Wipe = append(b.next.Wipe, FarFlows)
-		f.clearFar()
+		f.loseFar()
 	}
 	if f.far.on != g {
 		var shared []Flow
@@ -63,17 +63,13 @@ func (f *Fabric) layFar(b *batch) error {
 			shared = g.tunnel.shared(g)
 		}
 		c := diffFlows(t.shared, shared)
-		b.grown += len(c.Add) - len(c.Del)
-		for _, a := range c.Add {
-			if _, there := t.shared[a.key()]; there {
-				b.grown--
-			}
-		}
+		b.grown -= len(t.shared)
 		b.next.Add, b.next.Del = append(b.next.Add, c.Add...), append(b.next.Del, c.Del...)
 		t.shared = make(map[flowKey]Flow, len(shared))
 		for _, s := range shared {
 			t.shared[s.key()] = s
 		}
+		b.grown += len(t.shared)
 	}
 	for _, n := range f.far.inOrder() {
 		if n.in != nil && t.sites[n.vni] == nil {
@@ -95,16 +91,9 @@ func (f *Fabric) layFar(b *batch) error {
 	return nil
 }
 
-// loseFar notes that it's unknown what is installed about other hosts.
+// loseFar notes that nothing is installed about other hosts, or that it's unknown
+// what.
 func (f *Fabric) loseFar() {
-	for _, n := range f.far.nets {
-		n.told = false
-	}
-	f.clearFar()
-}
-
-// clearFar notes that no flow about other hosts is installed.
-func (f *Fabric) clearFar() {
 	for _, n := range f.far.nets {
 		n.lost()
 	}

@@ -99,8 +99,7 @@ func (f *Fabric) plot(ctx context.Context, st SwitchState, under underlay, activ
 		}
 	}
 	if t.ground.kind != TunnelKernel {
-		t.devices = nil
-		return f.putFilter(ctx, TunnelFilter{})
+		return errors.Join(f.keepDevices(ctx, nil), f.putFilter(ctx, TunnelFilter{}))
 	}
 	if err := f.putFilter(ctx, TunnelFilter{Port: t.ground.udp, Peers: t.ground.peers}); err != nil {
 		return err // without it anybody could send
@@ -183,7 +182,7 @@ func (f *Fabric) putDevices(ctx context.Context, active []Network) error {
 		devices[n.VNI] = spec
 		put = append(put, spec.Name)
 	}
-	t.devices = devices
+	failed = errors.Join(failed, f.keepDevices(ctx, devices))
 	if len(put) == 0 {
 		return failed
 	}
@@ -199,6 +198,26 @@ func (f *Fabric) putDevices(ctx context.Context, active []Network) error {
 	}
 	t.noteIndex(links)
 	return failed
+}
+
+// keepDevices lets go of all devices but these. One that is a port goes with it.
+func (f *Fabric) keepDevices(ctx context.Context, keep map[uint32]VXLANSpec) error {
+	t := &f.have.tunnels
+	var gone []string
+	for vni, spec := range t.devices {
+		_, kept := keep[vni]
+		if _, port := f.have.ports[spec.Name]; !kept && !port {
+			gone = append(gone, spec.Name)
+		}
+	}
+	t.devices = keep
+	if len(gone) == 0 {
+		return nil
+	}
+	if err := f.links.RemoveVXLAN(ctx, gone...); err != nil {
+		return fmt.Errorf("remove tunnels of networks without containers: %w", err)
+	}
+	return nil
 }
 
 // noteIndex remembers which links there are, to know one that was made anew.
