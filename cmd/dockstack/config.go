@@ -23,6 +23,10 @@ type config struct {
 	supernet4 netip.Prefix
 	supernet6 netip.Prefix
 	datapath  string
+	store     sharedStore
+	vtep      string // an address or interface; "": the route to the store tells
+	vxlanPort uint16
+	hostName  string
 	// hostRoot is where the host's /run and /var/lib are mounted; "" outside
 	// a plugin.
 	hostRoot string
@@ -111,6 +115,7 @@ func readConfig() (config, error) {
 		}
 		c.resolvers = append(c.resolvers, r)
 	}
+	c.readShared(bad)
 	if len(errs) > 0 {
 		errs = append(errs, errors.New("mend it with `docker plugin disable -f`, `docker plugin set` and `docker plugin enable`"))
 	}

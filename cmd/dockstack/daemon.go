@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/dockstack/dockstack/dnsd"
 	"github.com/dockstack/dockstack/internal/fabric"
-	"github.com/dockstack/dockstack/internal/kv/boltkv"
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/ovs"
 	"github.com/dockstack/dockstack/ipam"
@@ -30,6 +27,9 @@ type parts struct {
 	store  *store
 	dns    *dnsd.Server
 	driver *plugin.Driver
+	// underlay is where this host's tunnels end, nil where it is alone.
+	underlay *underlay
+	status   *statusFile
 
 	// dnsMu keeps two changes of the networks from mixing.
 	dnsMu sync.Mutex
@@ -60,6 +60,10 @@ func daemon(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) err
 	run(&back, swCtx, p.logged("switch", p.sw.Run))
 	run(&back, swCtx, p.logged("fabric", p.fabric.Run))
 	run(&back, swCtx, p.store.run)
+	run(&back, swCtx, p.status.run)
+	if p.underlay != nil {
+		run(&back, swCtx, p.underlay.run)
+	}
 	run(&fore, ctx, func(ctx context.Context) { srv.serve(ctx, log) })
 	run(&fore, ctx, p.recall)
 	run(&fore, ctx, p.dns.Run)
@@ -90,7 +94,11 @@ func (p *parts) build(cfgErr error) error {
 		RunDir:     p.cfg.host(filepath.Join(runDir, "ovs")),
 	}, ovs.Probe{KernelDatapath: link.KernelDatapath, KernelDatapathInUse: p.links.KernelDatapathInUse}, p.log)
 	p.fabric = fabric.New(fabric.Config{MAC: ipam.MAC}, p.sw, p.links, p.log)
-	p.store = newStore(p.log, func(ctx context.Context) (*plugin.State, error) {
+	if p.cfg.store.is() {
+		p.underlay = newUnderlay(p.cfg, p.links, p.log)
+	}
+	p.status = newStatusFile(p.cfg.host(statusPath), p.report, p.log)
+	p.store = newStore(p.log, func(ctx context.Context) (*opened, error) {
 		if cfgErr != nil {
 			return nil, cfgErr
 		}
@@ -100,38 +108,23 @@ func (p *parts) build(cfgErr error) error {
 		return err
 	}
 	p.driver, err = plugin.New(plugin.Config{
-		State:      p.store.get,
+		State:      p.store.ready,
 		Fabric:     p.fabric,
 		DefaultMTU: p.defaultMTU,
 		MAC:        ipam.MAC,
 		HostRoot:   p.cfg.hostRoot,
 		JournalDir: p.cfg.host(filepath.Join(runDir, "calls")),
-		Changed:    p.serveDNS,
+		Changed:    p.networks,
 		Failed:     p.store.reopen,
 		Log:        p.log,
 	})
 	return err
 }
 
-// openState opens the store and what decides on top of it.
-func (p *parts) openState(ctx context.Context) (*plugin.State, error) {
-	kvs, err := boltkv.Open(p.cfg.host(stateFile))
-	if err != nil {
-		return nil, err
-	}
-	leases, err := ipam.Open(ctx, kvs, ipam.Config{
-		Supernet4: p.cfg.supernet4, Supernet6: p.cfg.supernet6,
-		HostRoutes: p.hostRoutes, Alive: p.fabric.Alive, Label: dnsd.Label, Log: p.log,
-	})
-	if err == nil {
-		// Before anybody asks for an address: whose container still runs, the
-		// links know better than the store.
-		err = p.compare(ctx, leases)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", p.cfg.host(stateFile), err), kvs.Close())
-	}
-	return &plugin.State{Store: kvs, Leases: leases}, nil
+// networks takes news of which networks there are.
+func (p *parts) networks(all []fabric.Network) {
+	p.serveDNS(all)
+	p.status.networks(all)
 }
 
 // askKernel bounds questions to netlink that come without a context.
@@ -147,14 +140,12 @@ func (p *parts) hostRoutes() []netip.Prefix {
 	return routes
 }
 
-// What a frame grows by between hosts: outer Ethernet, IP, UDP and VXLAN
-// headers (RFC 7348, section 5), with an IPv4 underlay.
-const (
-	vxlanOverhead = 50
-	ethernetMTU   = 1500
-)
-
 func (p *parts) defaultMTU() int {
+	if p.underlay != nil {
+		if room := p.underlay.room(); room > 0 {
+			return room
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), askKernel)
 	defer cancel()
 	mtu, err := p.links.UnderlayMTU(ctx)
@@ -162,7 +153,7 @@ func (p *parts) defaultMTU() int {
 		p.log.Info("the uplink's MTU is not known, taking Ethernet's", "error", err)
 		mtu = ethernetMTU
 	}
-	return mtu - vxlanOverhead
+	return mtu - overhead4
 }
 
 var _ plugin.Fabric = (*fabric.Fabric)(nil)

@@ -15,12 +15,11 @@ func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
 		cfg.Zone = "" // the default: the setting may be what is wrong
 	}
 	return dnsd.New(cfg, func() dnsd.Names {
-		p.store.mu.Lock()
-		defer p.store.mu.Unlock()
-		if p.store.state == nil {
+		st, err := p.store.now()
+		if err != nil {
 			return nil
 		}
-		return names{p.store.state.Leases.Names()}
+		return names{st.Leases.Names()}
 	}, p.log)
 }
 

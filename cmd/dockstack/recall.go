@@ -35,7 +35,7 @@ func (p *parts) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.driver.Restore(ctx, st); err != nil {
+	if err := p.driver.Restore(ctx, &st.State); err != nil {
 		return err
 	}
 	return p.compare(ctx, st.Leases)
@@ -84,7 +84,7 @@ func (p *parts) apply(ctx context.Context, pic engine.Picture) {
 	for _, e := range pic.Endpoints {
 		containers[e.ID] = e.Container
 	}
-	errs = append(errs, st.Leases.NameEndpoints(ctx, containers), p.driver.Forget(ctx, st, pic.Networks))
+	errs = append(errs, st.Leases.NameEndpoints(ctx, containers), p.driver.Forget(ctx, &st.State, pic.Networks))
 	if err := errors.Join(errs...); err != nil {
 		p.log.Warn("the engine's names are not all taken over", "error", err)
 	}

@@ -19,10 +19,31 @@ const reopenPause = 2 * time.Second
 // us 10 s after its SIGTERM.
 const flushWait = 2 * time.Second
 
+// opened is an open store and what decides on top of it.
+type opened struct {
+	plugin.State
+	// cluster is nil where this host is alone.
+	cluster *cluster
+}
+
+// close ends it; what is only in memory is written before.
+func (o *opened) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
+	defer cancel()
+	err := o.Leases.Flush(ctx)
+	if o.cluster != nil {
+		if errors.Is(err, kv.ErrAway) || errors.Is(err, errRefused) {
+			err = nil // it is said in the log, and settled when the store is back
+		}
+		o.cluster.stop()
+	}
+	return errors.Join(err, o.Store.Close())
+}
+
 // store opens the state in the background and keeps trying; it never gives up
 // the process for it.
 type store struct {
-	open func(context.Context) (*plugin.State, error)
+	open func(context.Context) (*opened, error)
 	log  *slog.Logger
 	// opened gets a value whenever the store was opened.
 	opened chan struct{}
@@ -32,11 +53,11 @@ type store struct {
 	tried chan struct{}
 
 	mu    sync.Mutex
-	state *plugin.State // guarded by mu
-	err   error         // why there is no state; guarded by mu
+	state *opened // guarded by mu
+	err   error   // why there is no state; guarded by mu
 }
 
-func newStore(log *slog.Logger, open func(context.Context) (*plugin.State, error)) *store {
+func newStore(log *slog.Logger, open func(context.Context) (*opened, error)) *store {
 	return &store{
 		open: open, log: log,
 		opened: make(chan struct{}, 1), failed: make(chan struct{}, 1), tried: make(chan struct{}),
@@ -98,23 +119,41 @@ func (s *store) close(ctx context.Context) error {
 	if st == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
-	defer cancel()
-	return errors.Join(st.Leases.Flush(ctx), st.Store.Close())
+	return st.close(ctx)
+}
+
+// now returns what is open, or why nothing is.
+func (s *store) now() (*opened, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.err
+}
+
+// ready is get for Docker's calls: where hosts share a store it also waits until
+// that was read.
+func (s *store) ready(ctx context.Context) (*plugin.State, error) {
+	o, err := s.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if o.cluster != nil {
+		if err := o.cluster.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &o.State, nil
 }
 
 // get returns the open store, or what keeps it closed. A store in use by
 // another process is waited for: an upgrade's old process lets go of it soon.
-func (s *store) get(ctx context.Context) (*plugin.State, error) {
+func (s *store) get(ctx context.Context) (*opened, error) {
 	select {
 	case <-s.tried:
 	case <-ctx.Done():
 		return nil, errors.New("the store is still being opened; try again")
 	}
 	for {
-		s.mu.Lock()
-		st, err := s.state, s.err
-		s.mu.Unlock()
+		st, err := s.now()
 		if st != nil || !errors.Is(err, kv.ErrLocked) {
 			return st, err
 		}

@@ -16,16 +16,16 @@ import (
 	"github.com/dockstack/dockstack/plugin"
 )
 
-func openAt(ctx context.Context, path string) (*plugin.State, error) {
+func openAt(ctx context.Context, path string) (*opened, error) {
 	kvs, err := boltkv.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	leases, err := ipam.Open(ctx, kvs, ipam.Config{})
-	return &plugin.State{Store: kvs, Leases: leases}, err
+	return &opened{State: plugin.State{Store: kvs, Leases: leases}}, err
 }
 
-func runStore(t *testing.T, open func(context.Context) (*plugin.State, error)) *store {
+func runStore(t *testing.T, open func(context.Context) (*opened, error)) *store {
 	t.Helper()
 	s := newStore(slog.New(slog.DiscardHandler), open)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -54,7 +54,7 @@ func TestStoreIsTriedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dockstack.db")
 	var broken atomic.Bool
 	broken.Store(true)
-	s := runStore(t, func(ctx context.Context) (*plugin.State, error) {
+	s := runStore(t, func(ctx context.Context) (*opened, error) {
 		if broken.Load() {
 			return nil, fmt.Errorf("%s: %w", path, kv.ErrDamaged)
 		}
@@ -77,7 +77,7 @@ func TestLockedStoreIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := runStore(t, func(ctx context.Context) (*plugin.State, error) { return openAt(ctx, path) })
+	s := runStore(t, func(ctx context.Context) (*opened, error) { return openAt(ctx, path) })
 	got := make(chan error, 1)
 	ctx := limited(t)
 	go func() {
@@ -95,7 +95,7 @@ func TestLockedStoreIsWaitedFor(t *testing.T) {
 
 func TestFailedStoreIsOpenedAnew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dockstack.db")
-	s := runStore(t, func(ctx context.Context) (*plugin.State, error) { return openAt(ctx, path) })
+	s := runStore(t, func(ctx context.Context) (*opened, error) { return openAt(ctx, path) })
 	<-s.opened
 	before, err := s.get(limited(t))
 	if err != nil {

@@ -84,6 +84,14 @@ func (p *Peers) Held(ctx context.Context) error {
 	}
 }
 
+// Refused is why this host's mark can't be held for longer: another machine has
+// its identity.
+func (p *Peers) Refused() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.own.usurped
+}
+
 // update changes how the mark stands and tells whoever waits for it.
 func (p *Peers) update(change func(*ownMark)) {
 	p.mu.Lock()
@@ -291,23 +299,24 @@ const (
 
 // whose looks whose the key is while Hold is to keep it.
 func (p *Peers) whose(ctx context.Context, store kv.Shared) (owner, error) {
+	p.mu.Lock()
+	written := p.own.held // before the look: else it may be of before the writing
+	p.mu.Unlock()
 	h, there, err := p.look(ctx, store)
 	switch {
 	case err != nil:
 		return ours, err
+	case !written:
+		return ours, nil // Hold is about to write it, and says when it has
 	case there && h.Run != p.Self().Run:
 		p.usurped(h)
 		return another, nil
 	}
-	freed := false
-	p.update(func(o *ownMark) {
-		freed = !there && (o.held || o.usurped != nil)
-		o.usurped = nil
-	})
-	if freed {
+	p.update(func(o *ownMark) { o.usurped = nil })
+	if !there {
 		return nobodys, nil
 	}
-	return ours, nil // or Hold is about to write it
+	return ours, nil
 }
 
 func drain(c <-chan struct{}) {
