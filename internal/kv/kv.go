@@ -89,7 +89,7 @@ type Shared interface {
 	// every Change, has the store's content at all times, a little late. Where a
 	// Commit told newer news of a key while fn had an older change, these follow
 	// in a change of their own (see also Change.Fresh). fn returns when it has
-	// applied the change; it must not be what a Commit waits for.
+	// applied the change; it may wait for commits under way.
 	Follow(ctx context.Context, prefix string, fn func(Change)) error
 	// Hold keeps mark for as long as this process lives and reaches the store;
 	// it returns ctx's error. mark.Held is called with true whenever the key was

@@ -15,6 +15,17 @@ func TestMemoryKeepsTheContract(t *testing.T) {
 	})
 }
 
+func TestHostsKeepTheContract(t *testing.T) {
+	kvtest.RunShared(t, func(*testing.T) kvtest.Joiner {
+		m := kvtest.NewMemory()
+		return func() (kv.Shared, error) { return m.Join(), nil }
+	})
+	kvtest.Run(t, func(*testing.T) kvtest.Opener {
+		h := kvtest.NewMemory().Join()
+		return func() (kv.Store, error) { return h.Reopen(), nil }
+	})
+}
+
 func TestMemoryFailsOnDemand(t *testing.T) {
 	m := kvtest.NewMemory()
 	refused, lost := errors.New("refused"), errors.New("lost")
