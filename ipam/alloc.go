@@ -37,7 +37,7 @@ func (t *tx) allocate(p *pool, name string) (netip.Addr, error) {
 
 // skip is a number below some times the number of tries, which keeps hosts that
 // look for the same thing apart.
-func (t *tx) skip(some uint32) uint32 { return rand.Uint32N(some << min(t.retries, 6)) }
+func (t *tx) skip(some uint32) uint32 { return rand.Uint32N(some << min(t.retries, 6)) } //nolint:gosec // no secret
 
 // nextFree looks through the range once, beginning skip addresses after the
 // cursor. It takes at most as many steps as there are holders, and skip,

@@ -52,7 +52,8 @@ func (t *tx) flush() (more bool) {
 		t.write(key)
 		if id, name, ok := splitLeaseKey(key); ok && t.r.shared() {
 			// Others rely on its being this host's only while that is alive.
-			if p := t.r.pools[id]; p != nil && p.names[name] != nil && p.names[name].live {
+			if p := t.r.pools[id]; p != nil && p.names[name] != nil {
+				t.guard(addrKey(id, p.names[name].addr))
 				own, value := t.r.cfg.Hosts.Mark()
 				t.guards = append(t.guards, kv.Cond{Key: own, Value: value})
 			}

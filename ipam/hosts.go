@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -122,7 +123,10 @@ func (r *Registry) useOf(p *pool, host string) *use {
 // putUse puts what a host does with the pool in place; nil for nothing.
 func (r *Registry) putUse(p *pool, host string, u *use) {
 	if host == r.cfg.Host {
-		p.mine = u
+		p.mine, p.rec.here = u, ""
+		if u != nil {
+			p.rec.here = cmp.Or(u.Name, short(u.Network))
+		}
 		return
 	}
 	others := maps.Clone(p.others)

@@ -158,16 +158,6 @@ func (n *node) down() {
 	<-n.ended
 }
 
-// restart is a new process: memory comes from this host's copy.
-func (n *node) restart() {
-	n.c.t.Helper()
-	n.down()
-	n.shared = n.shared.Reopen()
-	n.cfg.Shared = n.shared
-	n.open()
-	n.follow()
-}
-
 // eventually waits for what the others' news bring.
 func (c *cluster) eventually(what string, so func() bool) {
 	c.t.Helper()
@@ -176,7 +166,7 @@ func (c *cluster) eventually(what string, so func() bool) {
 		if time.Now().After(deadline) {
 			c.t.Fatalf("it never came: %s", what)
 		}
-		time.Sleep(time.Millisecond) //nolint:forbidigo // between looks, with a deadline
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -554,4 +544,30 @@ func TestRestartFromTheCopy(t *testing.T) {
 	h1.shared.Mend()
 	h1.follow()
 	c.hosts["h2"].sees("172.16.0.2", "web live")
+}
+
+// An address that went to another name while this host was cut off isn't
+// claimed again behind its back.
+func TestAddressGivenAwayWhileCutOff(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.gets("web", "172.16.0.2")
+	h2.sees("172.16.0.2", "web live")
+	h1.shared.Cut()
+	h1.release("172.16.0.2")
+	h1.gets("web", "172.16.0.2")
+	h1.attach("ep", "172.16.0.2")
+	c.mark("h1", false)
+	h2.fixes("other", "172.16.0.2")
+	c.mark("h1", true)
+	h1.shared.Mend()
+	h1.sees("172.16.0.2", "other live fixed")
+	c.eventually("the problem is told", func() bool {
+		p := h1.reg.Problems()
+		return len(p) == 1 && strings.Contains(p[0], "its address was given away while this host was cut off")
+	})
+	h2.holds("172.16.0.2", "other live fixed")
+	if got := string(c.store.Data()["addr/172.16.0.0/24/172.16.0.2"]); got != "other" {
+		t.Errorf("the address is %q's", got)
+	}
 }

@@ -128,12 +128,8 @@ func (t *tx) learn(op kv.Op) {
 		err = t.learnPool(rest, op)
 	case usePrefix:
 		err = t.learnUse(op)
-	case addrPrefix, vniPrefix:
-		// Leases and pools say the same. What was late about it is settled
-		// with those.
-		if base, late := t.r.behind[op.Key]; late && !sameValue(base, op) {
-			delete(t.r.behind, op.Key)
-		}
+	case addrPrefix:
+		t.learnAddr(op)
 	}
 	if err != nil {
 		t.r.unreadable(op.Key, err)
@@ -162,6 +158,9 @@ func (t *tx) learnPool(id string, op kv.Op) error {
 		return err
 	}
 	rec.raw = bytes.Clone(op.Value)
+	if p != nil {
+		rec.here = p.rec.here
+	}
 	if p == nil {
 		p = newPool(id)
 		t.r.pools[id] = p
@@ -238,15 +237,9 @@ func (t *tx) learnLease(op kv.Op) error {
 		return fmt.Errorf("%w: its pool is missing", errRecord)
 	}
 	old := p.names[name]
-	var l *lease
-	if !op.Delete {
-		l = &lease{pool: p, name: name}
-		if err := t.r.decodeLease(l, op.Value); err != nil {
-			return err
-		}
-		if !p.rec.Subnet.Contains(l.addr) {
-			return fmt.Errorf("%w: %s lies outside", errRecord, l.addr)
-		}
+	l, err := t.r.readLease(p, name, op)
+	if err != nil {
+		return err
 	}
 	if base, late := t.r.behind[op.Key]; late {
 		if sameValue(base, op) || t.settle(op, old, l) {
@@ -268,6 +261,39 @@ func (t *tx) learnLease(op kv.Op) error {
 	t.movedAway(old, l)
 	t.replace(p, name, old, l)
 	return nil
+}
+
+// readLease is the lease that op holds, nil where it removes one.
+func (r *Registry) readLease(p *pool, name string, op kv.Op) (*lease, error) {
+	if op.Delete {
+		return nil, nil //nolint:nilnil // documented
+	}
+	l := &lease{pool: p, name: name}
+	if err := r.decodeLease(l, op.Value); err != nil {
+		return nil, err
+	}
+	if !p.rec.Subnet.Contains(l.addr) {
+		return nil, fmt.Errorf("%w: %s lies outside", errRecord, l.addr)
+	}
+	return l, nil
+}
+
+// learnAddr looks whether an address that this host was late to claim again is
+// another name's now. Apart from that, leases say whose an address is.
+func (t *tx) learnAddr(op kv.Op) {
+	if base, late := t.r.behind[op.Key]; late && !sameValue(base, op) {
+		delete(t.r.behind, op.Key)
+	}
+	id, text, _ := splitKey(op.Key, addrPrefix)
+	addr, err := netip.ParseAddr(text)
+	if p := t.r.pools[id]; err == nil && p != nil && p.addrs[addr] != nil && !op.Delete {
+		l := p.addrs[addr]
+		if _, late := t.r.behind[leaseKey(id, l.name)]; late && l.name != string(op.Value) {
+			delete(t.r.behind, leaseKey(id, l.name))
+			t.movedAway(l, nil)
+			t.replace(p, l.name, l, nil)
+		}
+	}
 }
 
 // settle decides about a lease that this host changed while the store was

@@ -36,6 +36,9 @@ func (r *Registry) RequestPool(ctx context.Context, req PoolRequest) (Pool, erro
 			if wanted.Subnet, err = t.autoSubnet(req, routes); err != nil {
 				return err
 			}
+			if p := r.pools[PoolID(wanted.Subnet, req.Overlay)]; p != nil && len(t.inUseBy(p)) > 0 {
+				wanted.Range = p.rec.Range
+			}
 		}
 		p, err := t.requestPool(wanted, auto)
 		if err != nil {

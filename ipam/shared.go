@@ -37,32 +37,9 @@ func (r *Registry) shared() bool { return r.cfg.Shared != nil }
 // nothing.
 func (r *Registry) value(key string) ([]byte, error) {
 	prefix, rest, _ := strings.Cut(key, "/")
-	switch prefix + "/" {
-	case leasePrefix:
-		if id, name, ok := splitLeaseKey(key); ok {
-			if p := r.pools[id]; p != nil && p.names[name] != nil {
-				return r.encodeLease(p.names[name]), nil
-			}
-		}
+	switch prefix += "/"; prefix {
 	case poolPrefix:
-		if p := r.pools[rest]; p != nil {
-			if p.rec.raw != nil {
-				return p.rec.raw, nil
-			}
-			return encodePool(&p.rec)
-		}
-	case usePrefix:
-		if id, host, ok := splitKey(key, usePrefix); ok && r.pools[id] != nil {
-			if u := r.useOf(r.pools[id], host); u != nil {
-				return encodeUse(u)
-			}
-		}
-	case addrPrefix:
-		if id, text, ok := splitKey(key, addrPrefix); ok && r.pools[id] != nil {
-			if addr, err := netip.ParseAddr(text); err == nil && r.pools[id].addrs[addr] != nil {
-				return []byte(r.pools[id].addrs[addr].name), nil
-			}
-		}
+		return r.poolValue(r.pools[rest])
 	case vniPrefix:
 		if vni, err := strconv.ParseUint(rest, 10, 32); err == nil {
 			return r.vniOwner(uint32(vni)), nil
@@ -70,7 +47,36 @@ func (r *Registry) value(key string) ([]byte, error) {
 	case epochKey + "/":
 		return strconv.AppendUint(nil, r.epoch, 10), nil
 	}
+	id, name, ok := splitKey(key, prefix)
+	p := r.pools[id]
+	if !ok || p == nil {
+		return nil, nil
+	}
+	switch prefix {
+	case leasePrefix:
+		if l := p.names[name]; l != nil {
+			return r.encodeLease(l), nil
+		}
+	case usePrefix:
+		if u := r.useOf(p, name); u != nil {
+			return encodeUse(u)
+		}
+	case addrPrefix:
+		if addr, err := netip.ParseAddr(name); err == nil && p.addrs[addr] != nil {
+			return []byte(p.addrs[addr].name), nil
+		}
+	}
 	return nil, nil
+}
+
+func (r *Registry) poolValue(p *pool) ([]byte, error) {
+	switch {
+	case p == nil:
+		return nil, nil
+	case p.rec.raw != nil:
+		return p.rec.raw, nil
+	}
+	return encodePool(&p.rec)
 }
 
 // stored is what the store has under a key, as far as is known.
@@ -308,7 +314,7 @@ func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
 	}
 	t.publish(ctx)
 	if more {
-		pause := time.NewTimer(time.Duration(rand.Int64N(int64(min(tries, 10)))+1) * 5 * time.Millisecond)
+		pause := time.NewTimer(time.Duration(rand.Int64N(int64(min(tries, 10)))+1) * 5 * time.Millisecond) //nolint:gosec // a pause
 		defer pause.Stop()
 		<-pause.C
 	}
@@ -348,27 +354,39 @@ func (t *tx) aloneSince(m mark, away error) error {
 	for _, s := range t.undo[m.undo:] {
 		switch s.kind {
 		case stepCursor:
-			continue
 		case stepUse:
-			if s.name == t.r.cfg.Host && (s.pool.mine == nil || s.oldUse != nil) {
-				continue
+			if s.name != t.r.cfg.Host || s.pool.mine != nil && s.oldUse == nil {
+				return needOthers(away)
 			}
 		case stepLease:
-			if s.old != nil && s.old.host == me && (s.new == nil && s.old.placeholder() ||
-				s.new != nil && s.new.host == me && s.new.addr == s.old.addr && s.new.name == s.old.name) {
-				continue
-			}
-			if s.new != nil && s.old == nil {
-				return fmt.Errorf("%w; container %q never ran on this host, so which address in %s is its own can't be told: start it when the store is back, names that ran here last start now as well",
-					away, s.new.container(), &s.pool.rec)
-			}
-			if s.old != nil && s.old.host != me {
-				return fmt.Errorf("%w; container %q ran last on host %s, and whether it still does can't be told: start it when the store is back",
-					away, s.old.container(), t.r.hostName(s.old.host))
+			if err := t.ownLease(s, away); err != nil {
+				return err
 			}
 		case stepPool, stepRecord, stepEpoch:
+			return needOthers(away)
 		}
-		return fmt.Errorf("%w; this takes the other hosts' word: try again when the store is back", away)
+	}
+	return nil
+}
+
+func needOthers(away error) error {
+	return fmt.Errorf("%w; this takes the other hosts' word: try again when the store is back", away)
+}
+
+// ownLease tells why a lease's step takes the other hosts' word, if so: it
+// doesn't where the name ran here last, and keeps its address.
+func (t *tx) ownLease(s step, away error) error {
+	switch {
+	case s.old == nil:
+		return fmt.Errorf("%w; container %q never ran on this host, so which address in %s is its own can't be told: start it when the store is back, names that ran here last start now as well",
+			away, s.new.container(), &s.pool.rec)
+	case s.old.host != me:
+		return fmt.Errorf("%w; container %q ran last on host %s, and whether it still does can't be told: start it when the store is back",
+			away, s.old.container(), t.r.hostName(s.old.host))
+	case s.new == nil && s.old.placeholder():
+		return nil
+	case s.new == nil || s.new.host != me || s.new.addr != s.old.addr || s.new.name != s.old.name:
+		return needOthers(away)
 	}
 	return nil
 }

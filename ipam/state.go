@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -97,6 +98,8 @@ type poolRecord struct {
 	// raw is the record as it was read, which a newer version may have written:
 	// a shared store is asked whether it still has just that. nil once changed.
 	raw []byte
+	// here is what this host calls the network; it is not stored.
+	here string
 }
 
 func (r *poolRecord) equal(o *poolRecord) bool {
@@ -139,19 +142,14 @@ func (r *poolRecord) String() string {
 	if r.Overlay != "" {
 		s += " of overlay " + r.Overlay
 	}
-	if r.NetworkName != "" {
-		return "network " + r.NetworkName + " (" + s + ")"
+	if name := cmp.Or(r.here, r.NetworkName); name != "" {
+		return "network " + name + " (" + s + ")"
 	}
 	return "pool " + s
 }
 
 // network is the name of the pool's network, or its subnet.
-func (r *poolRecord) network() string {
-	if r.NetworkName == "" {
-		return r.Subnet.String()
-	}
-	return r.NetworkName
-}
+func (r *poolRecord) network() string { return cmp.Or(r.here, r.NetworkName, r.Subnet.String()) }
 
 // pool is a poolRecord in memory, with its leases.
 type pool struct {

@@ -110,11 +110,7 @@ func (s *settings) set(key, value string) error {
 		}
 		s.anyIPAM = value == "any"
 	case optVNI:
-		vni, err := strconv.ParseUint(value, 10, 32)
-		if err != nil || vni < 1 || vni >= ipam.FirstLocalVNI {
-			return fmt.Errorf("option %s=%s: want a number, 1 to %d", key, value, ipam.FirstLocalVNI-1)
-		}
-		s.vni = uint32(vni)
+		return s.setVNI(value)
 	case optNames:
 		if value != "host" && value != "overlay" {
 			return fmt.Errorf("option %s=%s: want host (a name may run on every host, each with an address of its own) or overlay (a name runs once, the default)", key, value)
@@ -123,6 +119,15 @@ func (s *settings) set(key, value string) error {
 	default:
 		return unknownOption("-o", key, networkOpts)
 	}
+	return nil
+}
+
+func (s *settings) setVNI(value string) error {
+	vni, err := strconv.ParseUint(value, 10, 32)
+	if err != nil || vni < 1 || vni >= ipam.FirstLocalVNI {
+		return fmt.Errorf("option %s=%s: want a number, 1 to %d", optVNI, value, ipam.FirstLocalVNI-1)
+	}
+	s.vni = uint32(vni)
 	return nil
 }
 
@@ -160,24 +165,27 @@ func unknownOption(flag, key string, known []string) error {
 	return fmt.Errorf("%w %s %s: there are %s", errUnknownOption, flag, key, strings.Join(known, ", "))
 }
 
-// distance counts the bytes to insert, remove or change to make b of a
-// (Levenshtein).
+// distance counts the bytes to insert, remove, change or swap with their
+// neighbour to make b of a (optimal string alignment).
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
+	for j := range rows[1] {
+		rows[1][j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		before, above, row := rows[0], rows[1], rows[2]
 		row[0] = i + 1
 		for j := range len(b) {
-			change := diagonal
+			change := above[j]
 			if a[i] != b[j] {
 				change++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j+1]+1, row[j]+1)
+			row[j+1] = min(change, above[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
+		rows[0], rows[1], rows[2] = above, row, before
 	}
-	return row[len(b)]
+	return rows[1][len(b)]
 }
