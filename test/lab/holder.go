@@ -139,6 +139,9 @@ func (h *holder) detach() error {
 		return nil
 	}
 	_, err := h.lifeline.WriteString("d")
+	if errors.Is(err, os.ErrClosed) {
+		return nil // it was killed
+	}
 	return err
 }
 
