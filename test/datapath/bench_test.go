@@ -106,17 +106,8 @@ func BenchmarkTCP(b *testing.B) {
 	for _, p := range peers {
 		b.ReportMetric(middle(p.rates)*8/1e9, p.name+"-Gbit/s")
 	}
-	// Of the rounds' ratios, because what else the machine does changes from
-	// round to round.
-	of := func(peer []float64) float64 {
-		ratios := make([]float64, len(peer))
-		for i := range peer {
-			ratios[i] = peers[0].rates[i] / peer[i]
-		}
-		return middle(ratios)
-	}
-	b.ReportMetric(of(peers[1].rates), "of-hand")
-	b.ReportMetric(of(peers[2].rates), "of-bridge")
+	b.ReportMetric(middle(ratios(peers[0].rates, peers[1].rates)), "of-hand")
+	b.ReportMetric(middle(ratios(peers[0].rates, peers[2].rates)), "of-bridge")
 }
 
 func middle[T cmp.Ordered](v []T) T {

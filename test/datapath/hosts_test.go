@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -174,9 +175,21 @@ func (hs *hosts) network(vni uint32, change ...func(*fabric.Network)) fabric.Net
 // container starts a container on a host, and tells the others.
 func (hs *hosts) container(on int, n fabric.Network, addrs ...string) *box {
 	hs.tb.Helper()
+	return hs.run(on, n, hs.list[on].endpoint(n, addrs...))
+}
+
+// run starts a container. Its lease, of which all hosts hear, comes first.
+func (hs *hosts) run(on int, n fabric.Network, ep fabric.Endpoint) *box {
+	hs.tb.Helper()
 	h := hs.list[on]
-	b := h.container(n, addrs...)
-	hs.tell(n, b.ep, h.id)
+	hs.tell(n, ep, h.id)
+	b := h.run(n, ep)
+	hs.tb.Cleanup(func() {
+		b.close()
+		if err := h.fab.Detach(context.Background(), ep.ID); err != nil {
+			hs.tb.Error(err)
+		}
+	})
 	return b
 }
 
@@ -188,12 +201,9 @@ func (hs *hosts) move(b *box, n fabric.Network, from, to int) *box {
 	if err := hs.list[from].fab.Detach(hs.tb.Context(), b.ep.ID); err != nil {
 		hs.tb.Fatal(err)
 	}
-	h := hs.list[to]
 	ep := b.ep
-	ep.ID = h.endpoint(n, ep.Addrs[0].String()).ID
-	out := h.run(n, ep)
-	hs.tell(n, ep, h.id)
-	return out
+	ep.ID = hs.list[to].endpoint(n, ep.Addrs[0].String()).ID
+	return hs.run(to, n, ep)
 }
 
 // stop ends a container for good.
