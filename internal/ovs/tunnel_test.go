@@ -270,24 +270,24 @@ func TestFlowTunnelLearnsVirtualMACs(t *testing.T) {
 			h.await("the flows", func(st fabric.Status) bool { return st.Tunnel.Flows > 0 && st.LastError == "" })
 			tun, gate, container := h.port("dstunnel"), h.port("dsg"), h.port("dse")
 			const virtual = "00:00:5e:00:01:33"
-			toVirtual := func(port int, mac string) string {
-				return h.trace(fmt.Sprintf("in_port=%d,ip,dl_src=%s,dl_dst=%s,nw_src=10.0.0.2,nw_dst=10.0.0.100", port, mac, virtual))
+			toVirtual := func(port int, number int) string {
+				return h.trace(fmt.Sprintf("in_port=%d,ip,dl_src=02:42:0a:00:00:0%d,dl_dst=%s,nw_src=10.0.0.%d,nw_dst=10.0.0.100", port, number, virtual, number))
 			}
-			if out := toVirtual(container, "02:42:0a:00:00:02"); strings.Contains(out, "output:") {
+			if out := toVirtual(container, 2); strings.Contains(out, "output:") {
 				t.Errorf("a virtual MAC that was never seen is reached:\n%s", out)
 			}
 			h.trace(fmt.Sprintf("in_port=%d,%s="+c.field+",tun_id=7,arp,dl_src=%s,dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_spa=10.0.0.100,arp_tpa=10.0.0.100",
 				tun, c.src, 2, virtual), "-generate")
-			out := toVirtual(container, "02:42:0a:00:00:02")
+			out := toVirtual(container, 2)
 			if !strings.Contains(out, c.to) || !strings.Contains(out, fmt.Sprintf("output:%d", tun)) {
 				t.Errorf("want it on the other host:\n%s", out)
 			}
-			if out := toVirtual(gate, "02:42:0a:00:00:01"); strings.Contains(out, "output:") {
+			if out := toVirtual(gate, 1); strings.Contains(out, "output:") {
 				t.Errorf("the gateway's frames go to another host:\n%s", out)
 			}
 			h.trace(fmt.Sprintf("in_port=%d,arp,dl_src=%s,dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1,arp_sha=%s,arp_spa=10.0.0.100,arp_tpa=10.0.0.100",
 				container, virtual, virtual), "-generate")
-			if out := toVirtual(gate, "02:42:0a:00:00:01"); !strings.Contains(out, "output:NXM_NX_REG1[0..15]") || strings.Contains(out, "TUN_IPV") {
+			if out := toVirtual(gate, 1); !strings.Contains(out, "output:NXM_NX_REG1[0..15]") || strings.Contains(out, "TUN_IPV") {
 				t.Errorf("want it on this host after it has moved here:\n%s", out)
 			}
 		})
