@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/dockstack/dockstack/dnsd"
 	"github.com/dockstack/dockstack/internal/fabric"
@@ -15,74 +16,113 @@ import (
 	"github.com/dockstack/dockstack/plugin"
 )
 
+// opening is how a host's state is opened.
+type opening struct {
+	local kv.Store
+	// leases lack what only several hosts need.
+	leases ipam.Config
+	// cluster is for a host that shares a store, nil for one that is alone. It
+	// lacks what stands in the local store.
+	cluster *clusterConfig
+	// moved is told where addresses are on other hosts.
+	moved func([]ipam.Move)
+	// compare tells the leases which containers hold them.
+	compare func(context.Context, *ipam.Registry) error
+	log     *slog.Logger
+}
+
 // openState opens the store and what decides on top of it.
 func (p *parts) openState(ctx context.Context) (*opened, error) {
 	kvs, err := boltkv.Open(p.cfg.host(stateFile))
 	if err != nil {
 		return nil, err
 	}
-	o, err := p.openOn(ctx, kvs)
+	open := opening{
+		local: kvs, moved: p.moved, compare: p.compare, log: p.log,
+		leases: ipam.Config{
+			Supernet4: p.cfg.supernet4, Supernet6: p.cfg.supernet6,
+			HostRoutes: p.hostRoutes, Alive: p.fabric.Alive, Label: dnsd.Label, Log: p.log,
+		},
+	}
+	if p.cfg.store.is() {
+		open.cluster, err = p.clusterConfig()
+	}
+	var o *opened
+	if err == nil {
+		o, err = open.open(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", p.cfg.host(stateFile), err), kvs.Close())
 	}
-	if o.cluster != nil {
-		o.cluster.start(ctx, o.Leases)
-	}
 	return o, nil
 }
 
-func (p *parts) openOn(ctx context.Context, local kv.Store) (*opened, error) {
-	id, err := peers.Identity(ctx, local)
-	if err != nil {
-		return nil, err
-	}
-	mine, err := copyOf(ctx, local)
-	if err != nil {
-		return nil, err
-	}
-	cfg := ipam.Config{
-		Supernet4: p.cfg.supernet4, Supernet6: p.cfg.supernet6, Host: id,
-		HostRoutes: p.hostRoutes, Alive: p.fabric.Alive, Label: dnsd.Label, Log: p.log,
-	}
-	o := &opened{State: plugin.State{Store: local}}
-	if p.cfg.store.is() {
-		if o.cluster, err = p.newCluster(ctx, local, id, mine); err != nil {
-			return nil, err
-		}
-		cfg = o.cluster.config(cfg, p.moved)
-	}
-	if o.Leases, err = ipam.Open(ctx, local, cfg); err != nil {
-		return nil, err
-	}
-	// Before anybody asks for an address: whose container still runs, the links
-	// know better than the store.
-	if err := p.compare(ctx, o.Leases); err != nil {
-		return nil, err
-	}
-	if !p.cfg.store.is() && mine.ID != "" {
-		if err := leave(ctx, local); err != nil {
-			return nil, err
-		}
-		kept, err := o.Leases.Leases(ctx, ipam.LeaseFilter{})
-		p.log.Info("this host left its cluster and is alone now, with the names that it knew", "cluster", mine.ID, "names", len(kept), "error", err)
-	}
-	return o, nil
-}
-
-func (p *parts) newCluster(ctx context.Context, local kv.Store, id string, mine clusterRecord) (*cluster, error) {
+func (p *parts) clusterConfig() (*clusterConfig, error) {
 	boot, err := bootID(p.cfg.host(bootFile))
 	if err != nil {
 		return nil, err
 	}
 	settings := p.cfg.etcd()
 	settings.Log = p.log
-	return newCluster(ctx, clusterConfig{
-		where: p.cfg.store.address.String(), local: local, mine: mine,
+	return &clusterConfig{
+		where:    p.cfg.store.address.String(),
 		dial:     func() (kv.Shared, error) { return etcdkv.Open(settings) },
-		self:     peers.Host{ID: id, Name: p.cfg.hostName, Port: p.cfg.vxlanPort, Boot: boot, Version: version},
+		self:     peers.Host{Name: p.cfg.hostName, Port: p.cfg.vxlanPort, Boot: boot, Version: version},
 		underlay: p.underlay, setUnderlay: p.fabric.SetUnderlay,
 		failed: p.store.reopen, changed: p.status.changed, log: p.log,
-	})
+	}, nil
+}
+
+// open opens it. The local store stays the caller's where that fails.
+func (o opening) open(ctx context.Context) (*opened, error) {
+	id, err := peers.Identity(ctx, o.local)
+	if err != nil {
+		return nil, err
+	}
+	mine, err := copyOf(ctx, o.local)
+	if err != nil {
+		return nil, err
+	}
+	out := &opened{State: plugin.State{Store: o.local}}
+	cfg := o.leases
+	cfg.Host = id
+	if o.cluster != nil {
+		c := *o.cluster
+		c.local, c.mine, c.self.ID = o.local, mine, id
+		if out.cluster, err = newCluster(ctx, c); err != nil {
+			return nil, err
+		}
+		cfg = out.cluster.config(cfg, o.moved)
+	}
+	if out.Leases, err = ipam.Open(ctx, o.local, cfg); err != nil {
+		return nil, err
+	}
+	// Before anybody asks for an address: whose container still runs, the links
+	// know better than the store.
+	if err := o.compare(ctx, out.Leases); err != nil {
+		return nil, err
+	}
+	if out.cluster != nil {
+		out.cluster.start(ctx, out.Leases)
+		return out, nil
+	}
+	if mine.ID != "" {
+		return out, o.leave(ctx, mine, out.Leases)
+	}
+	return out, nil
+}
+
+// leave makes a host that shared a store one of its own.
+func (o opening) leave(ctx context.Context, mine clusterRecord, leases *ipam.Registry) error {
+	if err := leave(ctx, o.local); err != nil {
+		return err
+	}
+	kept, err := leases.Leases(ctx, ipam.LeaseFilter{})
+	if err != nil {
+		return err
+	}
+	o.log.Info("this host has left its cluster and is alone, with the names that it knew", "cluster", mine.ID, "names", len(kept))
+	return nil
 }
 
 // moved tells the switch where addresses are on other hosts.
