@@ -154,13 +154,16 @@ func (s *fakeSwitch) FlowCount(_ context.Context, which Cookies) (int, error) {
 	return n, nil
 }
 
-// String shows the ports, and how many flows each has.
+// String shows the ports but the tunnels', and how many flows each has.
 func (s *fakeSwitch) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(s.ports)) {
 		p := s.ports[name]
+		if _, tunnel := p.Facts[factTunnel]; tunnel {
+			continue
+		}
 		n := 0
 		for _, f := range s.flows {
 			if f.Cookie == memberCookie(p.Number) {
