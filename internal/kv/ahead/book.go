@@ -11,6 +11,7 @@ package ahead
 
 import (
 	"context"
+	"iter"
 	"sync"
 
 	"github.com/dockstack/dockstack/internal/kv"
@@ -118,9 +119,10 @@ func (b *Book) Forget() {
 	b.order = nil
 }
 
-// landed waits for the commits under way now that name one of the events' keys.
-func (b *Book) landed(ctx context.Context, events []Event) error {
-	for _, done := range b.naming(events) {
+// Landed waits for the commits under way now that name one of keys, for all of
+// them where keys is nil.
+func (b *Book) Landed(ctx context.Context, keys iter.Seq[string]) error {
+	for _, done := range b.naming(keys) {
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -130,13 +132,20 @@ func (b *Book) landed(ctx context.Context, events []Event) error {
 	return nil
 }
 
-func (b *Book) naming(events []Event) []<-chan struct{} {
+func (b *Book) naming(keys iter.Seq[string]) []<-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.flights) == 0 {
+		return nil
+	}
 	var out []<-chan struct{}
 	for f := range b.flights {
-		for _, e := range events {
-			if _, ok := f.keys[e.Op.Key]; ok {
+		if keys == nil {
+			out = append(out, f.done)
+			continue
+		}
+		for key := range keys {
+			if _, ok := f.keys[key]; ok {
 				out = append(out, f.done)
 				break
 			}

@@ -3,6 +3,7 @@ package ahead
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"strings"
 
@@ -75,7 +76,7 @@ func (s *Stream) Whole(rev int64, ops []kv.Op, fn func(kv.Change)) {
 // Events delivers changes, the last of them of revision rev, once the commits
 // under way that may have made them have been answered.
 func (s *Stream) Events(ctx context.Context, rev int64, events []Event, fn func(kv.Change)) error {
-	if err := s.book.landed(ctx, events); err != nil {
+	if err := s.book.Landed(ctx, keysOf(events)); err != nil {
 		return err
 	}
 	s.deliver(&delivery{s: s, rev: rev, events: events}, fn)
@@ -194,6 +195,16 @@ func (d *delivery) again(ops []kv.Op) []kv.Op {
 		}
 	}
 	return out
+}
+
+func keysOf(events []Event) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range events {
+			if !yield(events[i].Op.Key) {
+				return
+			}
+		}
+	}
 }
 
 func byKey(a, b kv.Op) int { return cmp.Compare(a.Key, b.Key) }

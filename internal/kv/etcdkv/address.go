@@ -32,7 +32,9 @@ type Address struct {
 }
 
 // String is what Parse takes.
-func (a Address) String() string { return a.scheme() + "://" + strings.Join(a.Endpoints, ",") + a.Prefix }
+func (a Address) String() string {
+	return a.scheme() + "://" + strings.Join(a.Endpoints, ",") + a.Prefix
+}
 
 func (a Address) scheme() string {
 	if a.TLS {
@@ -65,8 +67,8 @@ func parse(s string) (Address, error) {
 		return a, fmt.Errorf("the scheme %.20q is neither etcd nor, for TLS, etcds", scheme)
 	}
 	hosts, prefix, _ := strings.Cut(rest, "/")
-	if at := strings.Index(rest, "://"); at >= 0 {
-		return a, mixed(scheme, rest[:at])
+	if before, _, again := strings.Cut(rest, "://"); again {
+		return a, mixed(scheme, before)
 	}
 	var err error
 	if a.Prefix, err = parsePrefix(prefix); err != nil {
@@ -93,10 +95,8 @@ func parsePrefix(s string) (string, error) {
 	if len(s) > maxPrefix {
 		return "", fmt.Errorf("the prefix has %d characters, %d is the most", len(s), maxPrefix)
 	}
-	for _, part := range strings.Split(s, "/") {
-		if part == "" {
-			return "", fmt.Errorf("the prefix /%s has an empty part", s)
-		}
+	if slices.Contains(strings.Split(s, "/"), "") {
+		return "", fmt.Errorf("the prefix /%s has an empty part", s)
 	}
 	odd := func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsGraphic(r) || strings.ContainsRune(" ,?#%\\\"'", r) }
 	if i := strings.IndexFunc(s, odd); i >= 0 {
@@ -109,11 +109,11 @@ func parseHosts(s string) ([]string, error) {
 	if s == "" {
 		return nil, errors.New("it names no host")
 	}
-	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+	if strings.Contains(s, "@") {
 		return nil, errors.New("user and password have settings of their own, DOCKSTACK_STORE_USER and DOCKSTACK_STORE_PASSWORD_FILE")
 	}
 	var out []string
-	for _, one := range strings.Split(s, ",") {
+	for one := range strings.SplitSeq(s, ",") {
 		endpoint, err := parseHost(one)
 		if err != nil {
 			return nil, err

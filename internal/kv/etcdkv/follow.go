@@ -74,7 +74,7 @@ func (f *follow) whole(ctx context.Context) error {
 func (f *follow) watch(ctx context.Context, sess *session) error {
 	wctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(sess.ctx, cancel)()
+	defer context.AfterFunc(sess.ctx, cancel)() //nolint:contextcheck // it ends with both
 	ch := sess.client.Watch(clientv3.WithRequireLeader(wctx), f.s.prefix+f.prefix,
 		clientv3.WithPrefix(), clientv3.WithRev(f.rev+1), clientv3.WithProgressNotify())
 	for {

@@ -60,7 +60,7 @@ func (h *hold) session(ctx context.Context) (*session, error) {
 	return sess, err
 }
 
-func (h *hold) tell(held bool) { //nolint:revive // it is Held's own
+func (h *hold) tell(held bool) {
 	h.held = held
 	if h.mark.Held != nil {
 		h.mark.Held(held)
@@ -75,7 +75,7 @@ func (h *hold) keep(ctx context.Context, sess *session) error {
 	}
 	kctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(sess.ctx, cancel)()
+	defer context.AfterFunc(sess.ctx, cancel)() //nolint:contextcheck // it ends with both
 	renewed, err := sess.client.KeepAlive(clientv3.WithRequireLeader(kctx), h.lease)
 	if err != nil {
 		return h.s.failure(sess.e, err)

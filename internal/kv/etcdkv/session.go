@@ -17,7 +17,7 @@ type session struct {
 	client  *clientv3.Client
 	lineage int
 	// ctx ends with the session.
-	ctx context.Context //nolint:containedctx // the session's life
+	ctx context.Context
 	end context.CancelFunc
 	// answered is when a request last succeeded, in Unix nanoseconds.
 	answered atomic.Int64
@@ -59,6 +59,11 @@ func (s *Store) run() {
 	}
 }
 
+// jitter keeps hosts that lost etcd together from asking together.
+func jitter(most time.Duration) time.Duration {
+	return rand.N(most) //nolint:gosec // no secret
+}
+
 // elect asks all members until one answers.
 func (s *Store) elect() (answer, bool) {
 	for s.life.Err() == nil {
@@ -67,7 +72,7 @@ func (s *Store) elect() (answer, bool) {
 			return found, true
 		}
 		s.setAway(away(faults))
-		s.pause(s.life, retryEvery+rand.N(retryEvery/4))
+		s.pause(s.life, retryEvery+jitter(retryEvery/4))
 	}
 	return answer{}, false
 }
@@ -128,7 +133,7 @@ func (s *Store) probe(ctx context.Context, e *endpoint) answer {
 	s.mu.Lock()
 	a.least = s.revision
 	s.mu.Unlock()
-	if a.client, a.err = e.connect(s.life); a.err != nil {
+	if a.client, a.err = e.connect(s.life); a.err != nil { //nolint:contextcheck // the client outlives the probe
 		return a
 	}
 	var resp *clientv3.GetResponse
@@ -223,7 +228,7 @@ func (s *Store) saw(sess *session, rev int64) {
 // attend returns when the session's member should be doubted.
 func (s *Store) attend(sess *session) {
 	s.work.Go(func() { sess.watchConnection() })
-	t := time.NewTicker(probeEvery + rand.N(probeEvery/4))
+	t := time.NewTicker(probeEvery + jitter(probeEvery/4))
 	defer t.Stop()
 	for {
 		select {

@@ -52,7 +52,7 @@ type Store struct {
 	endpoints []*endpoint
 	book      ahead.Book
 	// life ends with Close.
-	life context.Context //nolint:containedctx // the store's own
+	life context.Context
 	end  context.CancelFunc
 	// work is what Close waits for.
 	work sync.WaitGroup
@@ -99,7 +99,9 @@ func open(set Settings, opts ...grpc.DialOption) (*Store, error) {
 		s.endpoints = append(s.endpoints, &endpoint{addr: addr, login: l, opts: opts})
 	}
 	// Hosts that start at once should not all choose the first member.
-	rand.Shuffle(len(s.endpoints), func(i, j int) { s.endpoints[i], s.endpoints[j] = s.endpoints[j], s.endpoints[i] })
+	rand.Shuffle(len(s.endpoints), func(i, j int) { //nolint:gosec // no secret
+		s.endpoints[i], s.endpoints[j] = s.endpoints[j], s.endpoints[i]
+	})
 	s.life, s.end = context.WithCancel(context.Background())
 	s.work.Go(s.run)
 	return s, nil

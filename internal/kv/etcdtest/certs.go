@@ -9,7 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
-	"net" //nolint:depguard // x509 takes its addresses
+	"net"
 	"os"
 	"path/filepath"
 	"testing"

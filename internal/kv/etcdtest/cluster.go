@@ -283,7 +283,7 @@ func freePorts(tb testing.TB, n int) []int {
 			tb.Fatal(err)
 		}
 		held = append(held, l)
-		out = append(out, l.Addr().(*net.TCPAddr).Port) //nolint:errcheck,forcetypeassert // it is one
+		out = append(out, l.Addr().(*net.TCPAddr).Port)
 	}
 	for _, l := range held {
 		_ = l.Close()

@@ -15,7 +15,7 @@ type proxy struct {
 	target string
 	l      net.Listener
 	wg     sync.WaitGroup
-	ctx    context.Context //nolint:containedctx // the proxy's life
+	ctx    context.Context
 	end    context.CancelFunc
 
 	mu      sync.Mutex
@@ -88,7 +88,7 @@ func (p *proxy) pump(to, from net.Conn) {
 		}
 		_ = to.Close()
 		_ = from.Close()
-		for range pieces { //nolint:revive // what is left must not block the reader
+		for range pieces {
 		}
 	})
 	buf := make([]byte, 64<<10)
@@ -142,7 +142,7 @@ func (p *proxy) delay(d time.Duration) {
 	p.latency = d
 }
 
-func (p *proxy) cut(on bool) { //nolint:revive // a switch of two states
+func (p *proxy) cut(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.isCut && !on {

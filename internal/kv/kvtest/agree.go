@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -32,10 +33,7 @@ func (m *mind) learn(c kv.Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c = c.Fresh()
-	was := map[string]string{}
-	for k, v := range m.known {
-		was[k] = v
-	}
+	was := maps.Clone(m.known)
 	apply(m.known, c)
 	for _, op := range c.Ops {
 		if op.Key != "end" {
@@ -145,7 +143,7 @@ func finish(t *testing.T, minds []*mind) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, m := range minds {
-		for m.step(ctx, []string{"end/" + m.name}) != nil && ctx.Err() == nil { //nolint:revive // until the store is back
+		for m.step(ctx, []string{"end/" + m.name}) != nil && ctx.Err() == nil {
 		}
 	}
 	content, err := Content(ctx, minds[0].s, "")
