@@ -153,51 +153,6 @@ func (n *farNet) wipe(b *batch) {
 	b.grown -= n.count
 }
 
-// fdb is the change of the FDB that goes with install, and must come before it:
-// it needs what is installed still.
-func (n *farNet) fdb(s *site) FDBChange {
-	var c FDBChange
-	if n.in == nil || !n.told || !n.in.same(s) {
-		c.Reset = true
-		for m := range n.macs {
-			if home := n.homeOf(m, s); home != 0 {
-				c.Add = append(c.Add, FDBEntry{m, s.vteps[home]})
-			}
-		}
-		for _, v := range n.vteps(s.ground) {
-			c.Add = append(c.Add, FDBEntry{VTEP: v})
-		}
-		return c
-	}
-	if n.in.ground != s.ground {
-		n.touchMoved(s.ground)
-	}
-	for m, was := range n.wasMAC {
-		before, after := n.in.vteps[was], s.vteps[n.homeOf(m, s)]
-		switch {
-		case before == after:
-		case after.IsValid():
-			c.Add = append(c.Add, FDBEntry{m, after})
-		default:
-			c.Del = append(c.Del, FDBEntry{m, before})
-		}
-	}
-	if n.spread {
-		flood := n.vteps(s.ground)
-		for _, v := range flood {
-			if !slices.Contains(n.flood, v) {
-				c.Add = append(c.Add, FDBEntry{VTEP: v})
-			}
-		}
-		for _, v := range n.flood {
-			if !slices.Contains(flood, v) {
-				c.Del = append(c.Del, FDBEntry{VTEP: v})
-			}
-		}
-	}
-	return c
-}
-
 // inOrder are the networks by VNI, so that equal changes are sent alike.
 func (f *far) inOrder() []*farNet {
 	return slices.SortedFunc(maps.Values(f.nets), func(a, b *farNet) int { return int(a.vni) - int(b.vni) })

@@ -64,8 +64,7 @@ func (f *Fabric) showing(err error) shown {
 	if g := t.ground; g != nil {
 		s.tunnel.Kind, s.tunnel.VTEP, s.tunnel.Port, s.tunnel.Peers = g.kind, g.local, g.udp, len(g.peers)
 	}
-	var broken *tunnelError
-	if errors.As(err, &broken) {
+	if broken, ok := errors.AsType[*tunnelError](err); ok {
 		s.tunnel.LastError = broken.Error()
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.have.displaced)) {

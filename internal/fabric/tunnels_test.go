@@ -294,13 +294,12 @@ func TestAHundredThousandRemotes(t *testing.T) {
 			}
 			f.SetUnderlay(u)
 			apply()
-			before := heap()
 			all := make([]Remote, count)
 			for i := range all {
 				all[i] = at(i)
 			}
+			before := heap()
 			f.ChangeRemotes([]RemoteChange{{VNI: 7, Whole: true, Set: all}})
-			all = nil
 			if flows, _ := apply(); flows < 2*count {
 				t.Errorf("%d flows for %d remotes", flows, count)
 			}
@@ -324,6 +323,7 @@ func TestAHundredThousandRemotes(t *testing.T) {
 				t.Errorf("no news: %d flows and %d entries", flows, entries)
 			}
 			runtime.KeepAlive(f)
+			runtime.KeepAlive(all)
 		})
 	}
 }
