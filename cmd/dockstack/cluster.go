@@ -11,6 +11,7 @@ import (
 
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/kv"
+	"github.com/dockstack/dockstack/internal/kv/copied"
 	"github.com/dockstack/dockstack/internal/peers"
 	"github.com/dockstack/dockstack/ipam"
 )
@@ -157,24 +158,24 @@ func (c *cluster) try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	o := &ours{Shared: shared, where: c.cfg.where, lost: cancel}
+	store := copied.New(o, watched{c.cfg.local, c.cfg.failed}, copied.Config{Prefixes: copiedPrefixes, Log: c.log})
 	var wg sync.WaitGroup
 	defer func() {
+		cancel(nil)
 		wg.Wait()
-		if err := shared.Close(); err != nil {
+		if err := store.Close(); err != nil {
 			c.log.Warn("the shared store did not close well", "error", err)
 		}
 	}()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	wg.Go(func() { c.watchState(ctx, shared) })
 	there, err := c.enter(ctx, shared)
 	if err != nil {
 		return err
 	}
-	s := &session{
-		cluster: c, store: newCopied(&ours{Shared: shared, where: c.cfg.where, there: there, lost: cancel}, c.cfg.local, c.cfg.failed, c.log),
-		there: there, lost: cancel, whole: make(chan struct{}),
-	}
+	o.there = there
+	s := &session{cluster: c, store: store, there: there, lost: cancel, whole: make(chan struct{})}
 	s.run(ctx, &wg)
 	return context.Cause(ctx)
 }

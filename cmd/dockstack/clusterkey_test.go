@@ -138,3 +138,5 @@ func TestStoreIsLostWhileFollowed(t *testing.T) {
 		}
 	}
 }
+
+func put(key, value string) kv.Op { return kv.Op{Key: key, Value: []byte(value)} }

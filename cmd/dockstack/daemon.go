@@ -111,6 +111,7 @@ func (p *parts) build(cfgErr error) error {
 		State:      p.store.ready,
 		Fabric:     p.fabric,
 		DefaultMTU: p.defaultMTU,
+		MaxMTU:     p.maxMTU,
 		MAC:        ipam.MAC,
 		HostRoot:   p.cfg.hostRoot,
 		JournalDir: p.cfg.host(filepath.Join(runDir, "calls")),
@@ -140,11 +141,17 @@ func (p *parts) hostRoutes() []netip.Prefix {
 	return routes
 }
 
+// maxMTU is the largest MTU that a network between hosts can have.
+func (p *parts) maxMTU() int {
+	if p.underlay == nil {
+		return 0
+	}
+	return p.underlay.room()
+}
+
 func (p *parts) defaultMTU() int {
-	if p.underlay != nil {
-		if room := p.underlay.room(); room > 0 {
-			return room
-		}
+	if room := p.maxMTU(); room > 0 {
+		return room
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askKernel)
 	defer cancel()

@@ -2,17 +2,24 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/dockstack/dockstack/internal/kv"
+	"github.com/dockstack/dockstack/internal/kv/copied"
+	"github.com/dockstack/dockstack/internal/peers"
 )
+
+// copiedPrefixes are the keys that a host needs while the shared store is away.
+// What else there is only says the same in another order.
+var copiedPrefixes = []string{"lease/", "pool/", "use/", peers.Prefix}
 
 // session is a host's taking part in a cluster whose store has proved to be the
 // right one.
 type session struct {
 	*cluster
-	store *copied
+	store *copied.Store
 	there clusterRecord
 	// lost ends the session and says why.
 	lost context.CancelCauseFunc
@@ -25,9 +32,8 @@ type session struct {
 func (s *session) run(ctx context.Context, wg *sync.WaitGroup) {
 	s.gate.open(s.store)
 	if s.current().ID != "" {
-		s.store.Resume()
+		s.store.Begin()
 	}
-	wg.Go(func() { s.store.Run(ctx) })
 	wg.Go(func() { s.end(ctx, "marks", s.peers.Run(ctx, s.store)) })
 	wg.Go(func() { s.end(ctx, "changes", s.store.Follow(ctx, "", func(ch kv.Change) { s.learn(ctx, ch) })) })
 	select {
@@ -109,9 +115,7 @@ func (s *session) joinOnce(ctx context.Context) error {
 	s.mu.Lock()
 	s.in = s.there
 	s.mu.Unlock()
-	if err := s.store.Begin(ctx); err != nil {
-		return fmt.Errorf("begin a copy of the shared store: %w", err)
-	}
+	s.store.Begin()
 	return nil
 }
 
@@ -157,4 +161,19 @@ func (o *ours) check(ch kv.Change) error {
 		return refuse("%s has no %s key any more, so its data was lost or removed; this host is in cluster %s: restore the etcd's backup", o.where, clusterKey, o.there.ID)
 	}
 	return nil
+}
+
+// watched is a host's own store that tells when it has to be opened anew.
+type watched struct {
+	kv.Store
+	failed func()
+}
+
+// Commit implements kv.Store.
+func (w watched) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
+	err := w.Store.Commit(ctx, ops, conds...)
+	if errors.Is(err, kv.ErrFailed) {
+		w.failed()
+	}
+	return err
 }
