@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -28,13 +29,17 @@ const (
 	sendBuffer = 4 << 20
 )
 
+// nftMu is for the whole process: the library counts sets in a variable of its
+// own, without a lock.
+var nftMu sync.Mutex
+
 // PutTunnelFilter makes the table dockstack_tunnels as it should be, in one
 // transaction: no packet meets half a filter. It sees only what is for this
 // host itself, and of that only UDP packets to the port; it counts what it
 // drops. It stands before other filters, and what it lets pass they may drop.
 func (m *Manager) PutTunnelFilter(_ context.Context, f fabric.TunnelFilter) error {
-	m.nftMu.Lock()
-	defer m.nftMu.Unlock()
+	nftMu.Lock()
+	defer nftMu.Unlock()
 	c, err := m.nftConnLocked()
 	if err != nil {
 		return fmt.Errorf("filter UDP port %d: %w: %w", f.Port, ErrNoFilter, err)
@@ -65,8 +70,8 @@ func filterError(f fabric.TunnelFilter, err error) error {
 // TunnelDrops returns how many packets of strangers the filter has dropped since
 // it was last changed.
 func (m *Manager) TunnelDrops() (uint64, error) {
-	m.nftMu.Lock()
-	defer m.nftMu.Unlock()
+	nftMu.Lock()
+	defer nftMu.Unlock()
 	c, err := m.nftConnLocked()
 	if err != nil {
 		return 0, fmt.Errorf("read the tunnels' filter: %w", err)

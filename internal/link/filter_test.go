@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -312,4 +313,30 @@ func fragments(t *testing.T, s *space) (n int) {
 		return errors.Join(err, aerr)
 	})
 	return n
+}
+
+// Redirections and filters are put side by side, by different parts of the daemon.
+func TestFilterBesideRedirect(t *testing.T) {
+	s := newSpace(t)
+	m := s.manager(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 20 {
+				f := fabric.TunnelFilter{Port: tunnelPort, Peers: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})}}
+				if err := m.PutTunnelFilter(t.Context(), f); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	s.in(t, func() error {
+		for i := range 20 {
+			if err := PutRedirect(Redirect{Addrs: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, byte(i)})}, From: 53, To: 15053}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	wg.Wait()
 }

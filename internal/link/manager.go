@@ -41,9 +41,8 @@ type Manager struct {
 	// entries: a handle waits for one answer at a time.
 	spares chan *netlink.Handle
 	// nft is a connection that keeps its socket, which belongs to a namespace.
+	// nftMu guards it: what two calls queue must not go together.
 	nft *nftables.Conn
-	// nftMu guards nft: what two calls queue must not go together.
-	nftMu sync.Mutex
 	// rulesMu guards the forwarding rules: they are compared as a whole.
 	rulesMu sync.Mutex
 }

@@ -35,6 +35,8 @@ type Redirect struct {
 // socket that listens on a port of any of the host's addresses keeps containers
 // from publishing that port, and DNS servers in containers do.
 func PutRedirect(r Redirect) error {
+	nftMu.Lock()
+	defer nftMu.Unlock()
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)

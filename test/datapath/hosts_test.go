@@ -24,8 +24,8 @@ type underlay struct {
 	six    bool
 }
 
-// vtep is the tunnel address of a host, by its number.
-func (u underlay) vtep(last int) netip.Addr {
+// address is one of the underlay's, by its last number.
+func (u underlay) address(last int) netip.Addr {
 	if u.six {
 		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: byte(last)})
 	}
@@ -33,7 +33,7 @@ func (u underlay) vtep(last int) netip.Addr {
 }
 
 // mtu is that of the networks: the underlay's less what a frame grows by.
-func (u underlay) mtu() int { return 1500 - link.Overhead(u.vtep(1)) }
+func (u underlay) mtu() int { return 1500 - link.Overhead(u.address(1)) }
 
 // hosts are several hosts on one underlay, and what a store would know of them.
 type hosts struct {
@@ -77,7 +77,7 @@ func newHosts(tb testing.TB, u underlay, n int) *hosts {
 		tb.Fatal(err)
 	}
 	for i := range n {
-		h := &host{world: &world{tb: tb, home: newBox(tb), tunnel: u.tunnel}, id: fmt.Sprintf("host%d", i+1), vtep: u.vtep(i + 1)}
+		h := &host{world: &world{tb: tb, home: newBox(tb), tunnel: u.tunnel}, id: fmt.Sprintf("host%d", i+1), vtep: u.address(i + 1)}
 		hs.connect(h.home, h.vtep)
 		h.start()
 		hs.list = append(hs.list, h)

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
-	"testing"
 	"time"
 
 	"github.com/google/nftables"
@@ -41,7 +40,8 @@ func talks(from, to *box, a netip.Addr) bool {
 
 // A container goes to another host with its addresses and its MAC: who knew it
 // needs nothing new.
-func followsContainer(t *testing.T, hs *hosts) {
+func (hs *hosts) followsContainer() {
+	t := hs.tb
 	n := hs.network(20)
 	a, b := hs.container(0, n, "10.0.0.2", "fd00::2"), hs.container(1, n, "10.0.0.3", "fd00::3")
 	beside, third := hs.container(1, n, "10.0.0.4", "fd00::4"), hs.container(2, n, "10.0.0.5", "fd00::5")
@@ -79,7 +79,8 @@ func (b *box) garp(mac net.HardwareAddr, addr string) {
 
 // A VIP under the holder's own MAC: those who knew it learn from the gratuitous
 // ARP that it moved.
-func followsVIP(t *testing.T, hs *hosts) {
+func (hs *hosts) followsVIP() {
+	t := hs.tb
 	n := hs.network(21, withVIPs(vip))
 	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
 	c, beside := hs.container(2, n, "10.0.0.4"), hs.container(0, n, "10.0.0.5")
@@ -109,7 +110,8 @@ func followsVIP(t *testing.T, hs *hosts) {
 
 // A virtual MAC goes from host to host: its frames go to where it was seen last,
 // and to no other host.
-func followsVirtualMAC(t *testing.T, hs *hosts) {
+func (hs *hosts) followsVirtualMAC() {
+	t := hs.tb
 	n := hs.network(22, withVIPs(vip))
 	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
 	c, near := hs.container(2, n, "10.0.0.4"), hs.container(0, n, "10.0.0.5")
@@ -161,44 +163,41 @@ func followsVirtualMAC(t *testing.T, hs *hosts) {
 var failover = ovstest.Scale(4 * time.Second)
 
 // Debian's keepalived on two hosts, seen from a third.
-func carriesKeepalived(t *testing.T, hs *hosts) {
+func (hs *hosts) carriesKeepalived(vni uint32, mode string) {
+	t := hs.tb
 	keepalived, err := exec.LookPath("keepalived")
 	if err != nil {
 		if keepalived = "/usr/sbin/keepalived"; !exists(keepalived) {
 			t.Fatal("keepalived is missing: run `make deps`")
 		}
 	}
-	for i, mode := range []string{"", "use_vmac vrrp51"} {
-		t.Run("mode "+mode, func(t *testing.T) {
-			hs := hs.during(t)
-			n := hs.network(23+uint32(i), withVIPs(vip))
-			a, b, c := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3"), hs.container(2, n, "10.0.0.4")
-			hs.reach(a, b)
-			hs.reach(c, a)
-			hs.reach(c, b)
-			addr := netip.MustParseAddr(vip)
-			stopA := a.keepalived(keepalived, mode, 100)
-			b.keepalived(keepalived, mode, 90)
-			w := hs.list[0]
-			w.await("the first to take the VIP", func() bool { return a.holds(addr) && !b.holds(addr) })
-			w.await("the VIP to be reached", func() bool { return talks(c, a, addr) })
-			began := time.Now()
-			stopA()
-			a.dropVIP(addr)
-			hs.within(failover, "from the holder's death to reaching the other", began, func() bool { return b.holds(addr) && talks(c, b, addr) })
-			if err := exchange(c, b, addr, 1<<16); err != nil {
-				t.Error(err)
-			}
-			// It comes back and takes over.
-			a.keepalived(keepalived, mode, 100)
-			w.await("the first to take the VIP back", func() bool { return a.holds(addr) && !b.holds(addr) })
-			w.await("the VIP to be reached again", func() bool { return talks(c, a, addr) })
-		})
+	n := hs.network(vni, withVIPs(vip))
+	a, b, c := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3"), hs.container(2, n, "10.0.0.4")
+	hs.reach(a, b)
+	hs.reach(c, a)
+	hs.reach(c, b)
+	addr := netip.MustParseAddr(vip)
+	stopA := a.keepalived(keepalived, mode, 100)
+	b.keepalived(keepalived, mode, 90)
+	w := hs.list[0]
+	w.await("the first to take the VIP", func() bool { return a.holds(addr) && !b.holds(addr) })
+	w.await("the VIP to be reached", func() bool { return talks(c, a, addr) })
+	began := time.Now()
+	stopA()
+	a.dropVIP(addr)
+	hs.within(failover, "from the holder's death to reaching the other", began, func() bool { return b.holds(addr) && talks(c, b, addr) })
+	if err := exchange(c, b, addr, 1<<16); err != nil {
+		t.Error(err)
 	}
+	// It comes back and takes over.
+	a.keepalived(keepalived, mode, 100)
+	w.await("the first to take the VIP back", func() bool { return a.holds(addr) && !b.holds(addr) })
+	w.await("the VIP to be reached again", func() bool { return talks(c, a, addr) })
 }
 
 // The switch of one host is killed: what it forwarded is back with it.
-func survivesSwitch(t *testing.T, hs *hosts) {
+func (hs *hosts) survivesSwitch() {
+	t := hs.tb
 	n := hs.network(25)
 	a, b := hs.container(0, n, "10.0.0.2", "fd00::2"), hs.container(1, n, "10.0.0.3", "fd00::3")
 	hs.reach(a, b)
@@ -215,7 +214,8 @@ func survivesSwitch(t *testing.T, hs *hosts) {
 }
 
 // A new process of ours takes over what the old one left.
-func survivesFabric(t *testing.T, hs *hosts) {
+func (hs *hosts) survivesFabric() {
+	t := hs.tb
 	n := hs.network(26)
 	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
 	hs.reach(a, b)
@@ -238,7 +238,8 @@ func survivesFabric(t *testing.T, hs *hosts) {
 }
 
 // A host gets another tunnel address.
-func followsHost(t *testing.T, hs *hosts) {
+func (hs *hosts) followsHost() {
+	t := hs.tb
 	n := hs.network(27)
 	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
 	c := hs.container(2, n, "10.0.0.4")
@@ -246,7 +247,7 @@ func followsHost(t *testing.T, hs *hosts) {
 	hs.reach(c, b)
 	h := hs.list[1]
 	old := h.vtep
-	h.vtep = hs.underlay.vtep(102)
+	h.vtep = hs.address(102)
 	h.home.delAddr("wan", underlayPrefix(old))
 	h.home.addAddr("wan", underlayPrefix(h.vtep))
 	hs.tellHosts()
@@ -258,8 +259,8 @@ func followsHost(t *testing.T, hs *hosts) {
 		}
 	}
 	// Who has the old address now is nobody.
-	who := &stranger{newBox(t), old}
-	hs.connect(who.box, old)
+	who := newBox(t)
+	hs.connect(who, old)
 	in := a.wire()
 	for range 5 {
 		who.inject(hs.list[0].vtep, 27, eth(a.ep.MAC, net.HardwareAddr{2, 0, 0, 0, 0, 77}, typeIPv4, ip4("10.0.0.3", "10.0.0.2", "from the old address")))
@@ -270,7 +271,8 @@ func followsHost(t *testing.T, hs *hosts) {
 }
 
 // Hosts without others, and networks without containers, have nothing of tunnels.
-func leavesNothing(t *testing.T, hs *hosts) {
+func (hs *hosts) leavesNothing() {
+	t := hs.tb
 	for _, h := range hs.list {
 		h.fab.SetUnderlay(fabric.Underlay{})
 	}

@@ -44,47 +44,53 @@ func TestTunnel(t *testing.T) {
 			hs := newHosts(t, u, 3)
 			for _, part := range []struct {
 				name string
-				run  func(*testing.T, *hosts)
+				run  func()
 			}{
-				{"carries TCP", carriesTCP},
-				{"carries datagrams of every size", carriesDatagrams},
-				{"sends to where the container is", sendsToOne},
-				{"floods to who takes part", floodsToWhoTakesPart},
-				{"answers for neighbours itself", answersForNeighbours},
-				{"keeps networks apart", keepsNetworksApart},
-				{"keeps the gateway at home", keepsGatewayAtHome},
-				{"keeps strangers out", keepsStrangersOut},
-				{"follows a container", followsContainer},
-				{"follows a VIP", followsVIP},
-				{"follows a virtual MAC", followsVirtualMAC},
-				{"carries keepalived", carriesKeepalived},
-				{"survives its switch", survivesSwitch},
-				{"survives its fabric", survivesFabric},
-				{"follows a host", followsHost},
-				{"leaves nothing", leavesNothing},
+				{"carries TCP", hs.carriesTCP},
+				{"carries datagrams of every size", hs.carriesDatagrams},
+				{"sends to where the container is", hs.sendsToOne},
+				{"floods to who takes part", hs.floodsToWhoTakesPart},
+				{"answers for neighbours itself", hs.answersForNeighbours},
+				{"keeps networks apart", hs.keepsNetworksApart},
+				{"keeps the gateway at home", hs.keepsGatewayAtHome},
+				{"keeps strangers out", hs.keepsStrangersOut},
+				{"follows a container", hs.followsContainer},
+				{"follows a VIP", hs.followsVIP},
+				{"follows a virtual MAC", hs.followsVirtualMAC},
+				{"carries keepalived", func() { hs.carriesKeepalived(23, "") }},
+				{"carries keepalived with virtual MACs", func() { hs.carriesKeepalived(24, "use_vmac vrrp51") }},
+				{"survives its switch", hs.survivesSwitch},
+				{"survives its fabric", hs.survivesFabric},
+				{"follows a host", hs.followsHost},
+				{"leaves nothing", hs.leavesNothing},
 			} {
-				t.Run(part.name, func(t *testing.T) { part.run(t, hs.during(t)) })
+				t.Run(part.name, func(t *testing.T) {
+					hs.during(t)
+					part.run()
+				})
 			}
 		})
 	}
 }
 
 // during lets what fails fail this part of the test.
-func (hs *hosts) during(t *testing.T) *hosts {
-	t.Helper()
-	set := func(tb testing.TB) {
-		hs.tb = tb
-		for _, h := range hs.list {
-			h.tb = tb
-		}
-	}
+func (hs *hosts) during(tb testing.TB) {
+	tb.Helper()
 	before := hs.tb
-	set(t)
-	t.Cleanup(func() { set(before) })
-	return hs
+	hs.failFor(tb)
+	tb.Cleanup(func() { hs.failFor(before) })
 }
 
-func carriesTCP(t *testing.T, hs *hosts) {
+func (hs *hosts) failFor(tb testing.TB) {
+	tb.Helper()
+	hs.tb = tb
+	for _, h := range hs.list {
+		h.tb = tb
+	}
+}
+
+func (hs *hosts) carriesTCP() {
+	t := hs.tb
 	n := hs.network(10)
 	a, b := hs.container(0, n, "10.0.0.2", "fd00::2"), hs.container(1, n, "10.0.0.3", "fd00::3")
 	local := hs.container(0, n, "10.0.0.4", "fd00::4")
@@ -103,7 +109,8 @@ func carriesTCP(t *testing.T, hs *hosts) {
 	t.Logf("%d MiB both ways in %s", big()>>20, time.Since(began).Round(time.Millisecond))
 }
 
-func carriesDatagrams(t *testing.T, hs *hosts) {
+func (hs *hosts) carriesDatagrams() {
+	t := hs.tb
 	n := hs.network(11)
 	a, b := hs.container(0, n, "10.0.0.2", "fd00::2"), hs.container(1, n, "10.0.0.3", "fd00::3")
 	hs.reach(a, b)
@@ -143,7 +150,8 @@ func carriesDatagrams(t *testing.T, hs *hosts) {
 	}
 }
 
-func sendsToOne(t *testing.T, hs *hosts) {
+func (hs *hosts) sendsToOne() {
+	t := hs.tb
 	n := hs.network(12)
 	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
 	c := hs.container(2, n, "10.0.0.4")
@@ -170,7 +178,8 @@ func sendsToOne(t *testing.T, hs *hosts) {
 	}
 }
 
-func floodsToWhoTakesPart(t *testing.T, hs *hosts) {
+func (hs *hosts) floodsToWhoTakesPart() {
+	t := hs.tb
 	n := hs.network(13)
 	a, b := hs.container(0, n, "10.0.0.2", "fd00::2"), hs.container(1, n, "10.0.0.3", "fd00::3")
 	b2, local := hs.container(1, n, "10.0.0.4", "fd00::4"), hs.container(0, n, "10.0.0.5", "fd00::5")
@@ -214,7 +223,8 @@ func floodsToWhoTakesPart(t *testing.T, hs *hosts) {
 }
 
 // The switch answers for containers elsewhere, so that no host hears of it.
-func answersForNeighbours(t *testing.T, hs *hosts) {
+func (hs *hosts) answersForNeighbours() {
+	t := hs.tb
 	n := hs.network(14)
 	a, b := hs.container(0, n, "10.0.0.2", "fd00::2"), hs.container(1, n, "10.0.0.3", "fd00::3")
 	hs.reach(a, b)
@@ -234,7 +244,8 @@ func answersForNeighbours(t *testing.T, hs *hosts) {
 	}
 }
 
-func keepsNetworksApart(t *testing.T, hs *hosts) {
+func (hs *hosts) keepsNetworksApart() {
+	t := hs.tb
 	one, two := hs.network(15), hs.network(16)
 	a1, b1 := hs.container(0, one, "10.0.0.2", "fd00::2"), hs.container(1, one, "10.0.0.3", "fd00::3")
 	a2, b2 := hs.container(0, two, "10.0.0.2", "fd00::2"), hs.container(1, two, "10.0.0.3", "fd00::3")
@@ -263,7 +274,8 @@ func keepsNetworksApart(t *testing.T, hs *hosts) {
 }
 
 // The gateway has the same address and MAC on every host, and is always one's own.
-func keepsGatewayAtHome(t *testing.T, hs *hosts) {
+func (hs *hosts) keepsGatewayAtHome() {
+	t := hs.tb
 	n := hs.network(17, withGateways("10.17.0.1/16", "fd17::1/64"))
 	a, b := hs.container(0, n, "10.17.0.2", "fd17::2"), hs.container(1, n, "10.17.0.3", "fd17::3")
 	hs.reach(a, b)
@@ -291,7 +303,8 @@ func keepsGatewayAtHome(t *testing.T, hs *hosts) {
 
 // Frames that no peer sent don't come in, and a peer can't take the place of
 // another's container.
-func keepsStrangersOut(t *testing.T, hs *hosts) {
+func (hs *hosts) keepsStrangersOut() {
+	t := hs.tb
 	n := hs.network(18)
 	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
 	c := hs.container(2, n, "10.0.0.4")

@@ -111,7 +111,7 @@ type stranger struct {
 
 func (hs *hosts) stranger(last int) *stranger {
 	hs.tb.Helper()
-	s := &stranger{newBox(hs.tb), hs.underlay.vtep(last)}
+	s := &stranger{newBox(hs.tb), hs.address(last)}
 	hs.connect(s.box, s.addr)
 	return s
 }

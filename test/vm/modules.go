@@ -28,7 +28,7 @@ var modules = []module{
 	{"nft_chain_nat", true},
 	{"nft_redir", true},
 	{"nft_nat", true},
-	{"vxlan", true},
+	{"vxlan", false}, // with udp_tunnel and ip6_udp_tunnel
 	{"bridge", true},
 	{"macvlan", true},
 	{"tun", true},
