@@ -61,10 +61,23 @@ func (g goBench) run(ctx context.Context, b *bench) (metrics, error) {
 
 // goTest runs go test once.
 func (g goBench) goTest(ctx context.Context, b *bench, count int) (metrics, error) {
-	ctx, cancel := context.WithTimeout(ctx, goLimit)
+	return command{limit: goLimit, args: []string{
+		"test", "-run", "^$", "-bench", g.name, "-benchtime", strconv.Itoa(b.rounds(g.rounds)) + "x",
+		"-count", strconv.Itoa(count), "-timeout", goLimit.String(), g.pkg,
+	}}.run(ctx, b)
+}
+
+// command is one of the go tool that prints results of benchmarks.
+type command struct {
+	args  []string
+	env   []string
+	limit time.Duration
+}
+
+func (c command) run(ctx context.Context, b *bench) (metrics, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", g.name, "-benchtime", strconv.Itoa(b.rounds(g.rounds))+"x",
-		"-count", strconv.Itoa(count), "-timeout", goLimit.String(), g.pkg)
+	cmd := exec.CommandContext(ctx, "go", c.args...)
 	cmd.Dir = b.root
 	// An interrupt must reach the test binary too: killing go test alone would leave it running.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -75,6 +88,7 @@ func (g goBench) goTest(ctx context.Context, b *bench, count int) (metrics, erro
 	cmd.Stderr = cmd.Stdout
 	// The switch that is measured is the plugin's.
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", ovstest.RootEnv+"="+filepath.Join(b.root, "build", "plugin", "rootfs"))
+	cmd.Env = append(cmd.Env, c.env...)
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out.Bytes())
 	}

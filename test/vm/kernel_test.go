@@ -33,12 +33,9 @@ var suites = []suite{
 		"tunnel-kernel-v4": {"-test.run=^TestTunnel$/^kernel_tunnel_over_IPv4$"},
 		// Figures of instructions rather than of time (Boot.OwnTime), so they vary
 		// little.
-		"bench-tcp": {"-test.run=^$", "-test.bench=^BenchmarkTCPAcrossHosts$", "-test.benchtime=" + benchRounds},
+		"bench-tcp": {"-test.run=^$", "-test.bench=^BenchmarkTCPAcrossHosts$", "-test.benchtime=5x", "-test.count=3"},
 	}},
 }
-
-// benchRounds of the comparison with Linux bridges.
-const benchRounds = "5x"
 
 // stepsEnv is a regular expression of the steps to run: all by default.
 const stepsEnv = "DOCKSTACK_VM_STEPS"
