@@ -43,9 +43,9 @@ func (s *site) leads(m mac, home hostRef) []Flow {
 		s.tunnel.unicast(s, s.vteps[home]))}
 }
 
-// bundleLimit is how many flows go into one bundle. 60,000 took the switch
-// 0.8 s as measured; it must have answered within 5 s on a slow machine also.
-const bundleLimit = 20_000
+// bundleLimit is how many flows go into one bundle: 0.3 s on an idle machine.
+// Nothing else can be changed meanwhile.
+const bundleLimit = 10_000
 
 // batch gathers a change of flows and sends it in bundles. Nearly always that's
 // one.

@@ -49,7 +49,7 @@ func (s *Switch) ChangeFlows(ctx context.Context, change fabric.FlowChange) erro
 		}
 		head.WriteByte('\n')
 	}
-	client := ses.ofctl(ctx, &head)
+	client := ses.ofctl(ctx, bundleSeconds(len(change.Add)+len(change.Del)), &head)
 	err = client.OpenFlow.AddFlowBundle(s.cfg.Bridge, func(tx *vswitch.FlowTransaction) error {
 		if change.Reset {
 			tx.Delete(withCookies(fabric.AllFlows))
@@ -65,6 +65,10 @@ func (s *Switch) ChangeFlows(ctx context.Context, change fabric.FlowChange) erro
 	return nil
 }
 
+// bundleSeconds is how long a bundle may take: 10,000 flows take 0.3 s on an
+// idle machine, and 10 times that on a busy or emulated one.
+func bundleSeconds(flows int) int { return 5 + flows/2000 }
+
 func withCookies(c fabric.Cookies) *vswitch.MatchFlow {
 	return &vswitch.MatchFlow{Table: vswitch.AnyTable, Cookie: c.Value, CookieMask: c.Mask}
 }
@@ -79,9 +83,9 @@ func vswitchFlow(f fabric.Flow) *vswitch.Flow {
 
 // ofctl is a client for one call: its option flags are shared by append, and
 // calls at the same time could mix them up. head precedes what it sends.
-func (s *session) ofctl(ctx context.Context, head io.Reader) *vswitch.Client {
+func (s *session) ofctl(ctx context.Context, seconds int, head io.Reader) *vswitch.Client {
 	return vswitch.New(
-		vswitch.Timeout(int(5*time.Second/time.Second)),
+		vswitch.Timeout(seconds),
 		vswitch.Protocols([]string{vswitch.ProtocolOpenFlow15}),
 		vswitch.Exec(func(name string, args ...string) ([]byte, error) {
 			return s.tools.run(ctx, nil, name, args...)
@@ -89,7 +93,7 @@ func (s *session) ofctl(ctx context.Context, head io.Reader) *vswitch.Client {
 		vswitch.Pipe(func(stdin io.Reader, name string, args ...string) ([]byte, error) {
 			// Names of tables would be asked of the switch before: 1.3 MB of tables'
 			// features, most of the time that a small bundle takes.
-			return s.tools.run(ctx, io.MultiReader(head, stdin), name, append([]string{"--no-names"}, args...)...)
+			return s.tools.runFor(ctx, time.Duration(seconds+1)*time.Second, io.MultiReader(head, stdin), name, append([]string{"--no-names"}, args...)...)
 		}))
 }
 

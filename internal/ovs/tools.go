@@ -85,11 +85,16 @@ func (t tools) env() []string {
 
 // run runs a program to its end and returns what it printed.
 func (t tools) run(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error) {
+	return t.runFor(ctx, commandLimit, stdin, name, args...)
+}
+
+// runFor is run with another limit.
+func (t tools) runFor(ctx context.Context, limit time.Duration, stdin io.Reader, name string, args ...string) ([]byte, error) {
 	argv, err := t.argv(name, args...)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandLimit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env, cmd.Stdin = t.env(), stdin
