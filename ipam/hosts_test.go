@@ -571,3 +571,26 @@ func TestAddressGivenAwayWhileCutOff(t *testing.T) {
 		t.Errorf("the address is %q's", got)
 	}
 }
+
+func TestStartAndEndCostOneCommitEach(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	a := c.hosts["a"]
+	for _, s := range []struct {
+		what  string
+		do    func()
+		costs int
+	}{
+		{"a new name", func() { a.gets("web", "172.16.0.2") }, 1},
+		{"its endpoint", func() { a.attach("ep1", "172.16.0.2") }, 0},
+		{"the endpoint's end", func() { a.ok(a.reg.Detach(a.ctx, "ep1")) }, 0},
+		{"the name's end", func() { a.release("172.16.0.2") }, 1},
+		{"the known name", func() { a.gets("web", "172.16.0.2") }, 1},
+		{"its new endpoint", func() { a.attach("ep2", "172.16.0.2") }, 0},
+	} {
+		before := a.shared.Commits()
+		s.do()
+		if n := a.shared.Commits() - before; n != s.costs {
+			t.Errorf("%s: %d commits to the shared store, want %d", s.what, n, s.costs)
+		}
+	}
+}

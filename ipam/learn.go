@@ -46,8 +46,12 @@ func (r *Registry) drain(ctx context.Context) {
 	r.newsMu.Unlock()
 	for _, n := range waiting {
 		t := r.newTx()
+		first := !r.synced
 		t.learnChange(n.Change)
 		t.publish(ctx)
+		if first && !r.cfg.Standalone {
+			close(r.syncedC) // who waits for it reads the names at once
+		}
 		close(n.learned)
 	}
 }
@@ -67,12 +71,7 @@ func (t *tx) learnChange(c kv.Change) {
 		t.forget(c.Ops)
 	}
 	t.learnAll(c.Ops, func(op kv.Op) bool { return !op.Delete && strings.HasPrefix(op.Key, leasePrefix) })
-	if !r.synced {
-		r.synced = true
-		if !r.cfg.Standalone {
-			close(r.syncedC)
-		}
-	}
+	r.synced = true
 	if len(r.behind) > 0 {
 		r.flushSoon()
 	}

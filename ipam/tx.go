@@ -123,7 +123,11 @@ func (t *tx) put(l *lease) {
 	case l.live && !old.live:
 		t.r.late(key)
 	}
-	t.claim(old, l)
+	if _, told := t.written[key]; told {
+		// Where others learn nothing there is nothing to make sure of: which
+		// endpoint has a lease is this host's own business, and costs no commit.
+		t.claim(old, l)
+	}
 	t.replace(l.pool, l.name, old, l)
 }
 
