@@ -19,9 +19,18 @@ const tunnelPort = 14789
 
 // underlay is what hosts reach each other by.
 type underlay struct {
-	name   string
-	tunnel string // "" is the datapath's
-	six    bool
+	name string
+	// tunnels are those of the hosts, in turn; none is the datapath's.
+	tunnels []string
+	six     bool
+}
+
+// tunnel is that of a host.
+func (u underlay) tunnel(i int) string {
+	if len(u.tunnels) == 0 {
+		return ""
+	}
+	return u.tunnels[i%len(u.tunnels)]
 }
 
 // address is one of the underlay's, by its last number.
@@ -77,7 +86,7 @@ func newHosts(tb testing.TB, u underlay, n int) *hosts {
 		tb.Fatal(err)
 	}
 	for i := range n {
-		h := &host{world: &world{tb: tb, home: newBox(tb), tunnel: u.tunnel}, id: fmt.Sprintf("host%d", i+1), vtep: u.address(i + 1)}
+		h := &host{world: &world{tb: tb, home: newBox(tb), tunnel: u.tunnel(i)}, id: fmt.Sprintf("host%d", i+1), vtep: u.address(i + 1)}
 		hs.connect(h.home, h.vtep)
 		h.start()
 		hs.list = append(hs.list, h)

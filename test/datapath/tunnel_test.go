@@ -15,16 +15,20 @@ import (
 // underlays are those to test with the datapath that is there: each tunnel that
 // works with it, over IPv4 and over IPv6.
 func underlays() []underlay {
+	flow, kernel := fabric.TunnelFlow, fabric.TunnelKernel
 	if ovstest.Datapath() == ovs.DatapathKernel {
 		return []underlay{
-			{name: "flow tunnel over IPv4", tunnel: fabric.TunnelFlow},
-			{name: "flow tunnel over IPv6", tunnel: fabric.TunnelFlow, six: true},
-			{name: "kernel tunnel over IPv4", tunnel: fabric.TunnelKernel},
+			{name: "flow tunnel over IPv4", tunnels: []string{flow}},
+			{name: "flow tunnel over IPv6", tunnels: []string{flow}, six: true},
+			{name: "kernel tunnel over IPv4", tunnels: []string{kernel}},
+			// Hosts with and without the kernel's datapath.
+			{name: "both tunnels over IPv4", tunnels: []string{flow, kernel}},
+			{name: "both tunnels over IPv6", tunnels: []string{flow, kernel}, six: true},
 		}
 	}
 	return []underlay{
-		{name: "kernel tunnel over IPv4", tunnel: fabric.TunnelKernel},
-		{name: "kernel tunnel over IPv6", tunnel: fabric.TunnelKernel, six: true},
+		{name: "kernel tunnel over IPv4", tunnels: []string{kernel}},
+		{name: "kernel tunnel over IPv6", tunnels: []string{kernel}, six: true},
 	}
 }
 
