@@ -78,16 +78,18 @@ func New(cfg Config) *Peers {
 // Learn takes news of the store. Keys that are no marks are left alone.
 func (p *Peers) Learn(c kv.Change) {
 	p.mu.Lock()
-	news := false
+	marks, news := c.Whole, false
 	if c.Whole {
 		news = p.keepOnlyLocked(c.Ops)
 	}
 	for _, op := range c.Ops {
 		if strings.HasPrefix(op.Key, Prefix) {
-			news = p.learnLocked(op, c.Whole) || news
+			marks, news = true, p.learnLocked(op, c.Whole) || news
 		}
 	}
-	news = p.judgeLocked() || news
+	if marks { // leases come far more often, and all hosts are looked at
+		news = p.judgeLocked() || news
+	}
 	p.mu.Unlock()
 	if news {
 		p.changed()
