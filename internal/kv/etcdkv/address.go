@@ -98,7 +98,9 @@ func parsePrefix(s string) (string, error) {
 	if slices.Contains(strings.Split(s, "/"), "") {
 		return "", fmt.Errorf("the prefix /%s has an empty part", s)
 	}
-	odd := func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsGraphic(r) || strings.ContainsRune(" ,?#%\\\"'", r) }
+	odd := func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsGraphic(r) || strings.ContainsRune(" ,?#%\\\"'", r)
+	}
 	if i := strings.IndexFunc(s, odd); i >= 0 {
 		return "", fmt.Errorf("the prefix has %q in it: letters, digits and . _ - / do", s[i:i+1])
 	}

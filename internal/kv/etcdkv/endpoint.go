@@ -54,6 +54,7 @@ func (e *endpoint) connect(ctx context.Context) (*clientv3.Client, error) {
 	opts := []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return e.dial(ctx) }),
 		grpc.WithNoProxy(),
+		grpc.WithChainUnaryInterceptor(failFast),
 		// Hosts must find an etcd that comes back within half a second.
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 250 * time.Millisecond},
@@ -78,6 +79,12 @@ func (e *endpoint) connect(ctx context.Context) (*clientv3.Client, error) {
 		e.client = nil
 	}
 	return e.client, err
+}
+
+// failFast has requests fail with the connection, where etcd's client would have
+// them wait for it: the next member is tried then.
+func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
 }
 
 // drop ends the client and all that goes on in it.
@@ -138,6 +145,7 @@ func (e *endpoint) noted() error {
 
 var (
 	errPlain  = errors.New("it does not speak TLS")
+	errSilent = errors.New("it says nothing")
 	errSecure = errors.New("it speaks nothing but TLS")
 )
 
@@ -195,7 +203,10 @@ func (f *firstRead) Read(b []byte) (int, error) {
 		if f.e != nil {
 			f.e.note(nil)
 		}
-	case err != nil && f.e != nil && !errors.Is(err, net.ErrClosed):
+	case f.e == nil || err == nil:
+	case errors.Is(err, net.ErrClosed): // by gRPC, which waited long enough
+		f.e.note(errSilent)
+	default:
 		f.e.note(&hungUpError{err})
 	}
 	return n, err

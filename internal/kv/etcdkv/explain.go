@@ -151,7 +151,7 @@ func broken(err error) (what, wayOut string) {
 	case strings.Contains(err.Error(), "remote error: tls: "):
 		_, alert, _ := strings.Cut(err.Error(), "remote error: tls: ")
 		return "does not take our certificate (" + alert + ")", "set DOCKSTACK_STORE_CERT and DOCKSTACK_STORE_KEY to one that its --trusted-ca-file vouches for"
-	case errors.Is(err, context.DeadlineExceeded), code(err) == codes.DeadlineExceeded, timeout != nil && timeout.Timeout():
+	case errors.Is(err, errSilent), errors.Is(err, context.DeadlineExceeded), code(err) == codes.DeadlineExceeded, timeout != nil && timeout.Timeout():
 		return "does not answer", "check that host, and the network and firewalls on the way"
 	case errors.As(err, &hungUp):
 		return "hangs up (" + hungUp.err.Error() + ")", "check that it is an etcd, and see its log"

@@ -140,8 +140,13 @@ func (s *Store) probe(ctx context.Context, e *endpoint) answer {
 	resp, a.err = a.client.Get(clientv3.WithRequireLeader(ctx), s.prefix)
 	if a.err != nil {
 		hungUp := (*hungUpError)(nil)
-		if e.login.tls == nil && errors.As(e.noted(), &hungUp) && e.talksTLS(s.life) {
+		if e.login.tls == nil && errors.As(e.noted(), &hungUp) && e.talksTLS(s.life) { //nolint:contextcheck // ctx may have ended
 			e.note(errSecure)
+		}
+		if s.user != "" {
+			// A member that was restarted may wait for ever (seen with 3.4) to hear
+			// of the login that it gave before: the next probe logs in anew.
+			e.drop()
 		}
 		return a
 	}
