@@ -22,6 +22,8 @@ const (
 	// storeGrace is how long after the start a call waits for a store that seems
 	// to be away: at boot the way to it may come up a little later than we.
 	storeGrace = 5 * time.Second
+	// awayAfter is how long a store is away before that is worth a line.
+	awayAfter = 2 * time.Second
 	// syncWait bounds how long a call waits until the shared store was read.
 	syncWait = 15 * time.Second
 )
@@ -119,6 +121,7 @@ func (c *cluster) run(ctx context.Context) {
 	case <-c.cfg.underlay.looked: // so that the first mark has an address
 	case <-ctx.Done():
 	}
+	c.lookAtUnderlay()
 	last := ""
 	for ctx.Err() == nil {
 		err := c.try(ctx)
@@ -214,28 +217,41 @@ func (c *cluster) current() clusterRecord {
 
 // watchState keeps what is known of the store's being away.
 func (c *cluster) watchState(ctx context.Context, shared kv.Shared) {
+	said := errNotReached // what the log has last
 	for ctx.Err() == nil {
 		away, changed := shared.State()
 		c.mu.Lock()
-		was := c.away
-		if (was == nil) != (away == nil) {
+		if (c.away == nil) != (away == nil) {
 			c.since = time.Now()
 		}
 		c.away = away
 		c.mu.Unlock()
 		c.gate.setAway(away)
-		switch {
-		case away != nil && (was == nil || was.Error() != away.Error()):
-			c.log.Warn("the shared store is away; names that ran here last still start", "store", c.cfg.where, "error", away)
-		case away == nil && was != nil:
+		c.cfg.changed()
+		if away == nil && said != nil {
+			said = nil
 			c.log.Info("the shared store is reached", "store", c.cfg.where)
 		}
-		c.cfg.changed()
+		// One way or another it goes on failing, and that is said once, when it
+		// is no matter of a moment.
+		var settled <-chan time.Time
+		if away != nil && (said == nil || errors.Is(said, errNotReached)) {
+			settled = time.After(awayAfter - time.Since(c.sinceWhen()))
+		}
 		select {
 		case <-changed:
+		case <-settled:
+			said = away
+			c.log.Warn("the shared store is away; names that ran here last still start", "store", c.cfg.where, "error", away)
 		case <-ctx.Done():
 		}
 	}
+}
+
+func (c *cluster) sinceWhen() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.since
 }
 
 // ready waits until the leases have what the shared store has. While that is
@@ -276,8 +292,7 @@ func (c *cluster) ready(ctx context.Context) error {
 // tellHosts tells those who want to know which hosts there are.
 func (c *cluster) tellHosts(ctx context.Context) {
 	for ctx.Err() == nil {
-		addr, _, _ := c.cfg.underlay.now()
-		c.peers.SetVTEP(addr)
+		c.lookAtUnderlay()
 		c.cfg.setUnderlay(c.underlay())
 		if err := c.leases.HostsChanged(ctx); err != nil && ctx.Err() == nil {
 			c.log.Warn("leases don't know yet which hosts are alive", "error", err)
@@ -289,6 +304,11 @@ func (c *cluster) tellHosts(ctx context.Context) {
 		case <-c.cfg.underlay.news:
 		}
 	}
+}
+
+func (c *cluster) lookAtUnderlay() {
+	addr, _, _ := c.cfg.underlay.now()
+	c.peers.SetVTEP(addr)
 }
 
 // underlay is how this host reaches those that are alive.

@@ -37,7 +37,7 @@ type storeStatus struct {
 }
 
 // statusWidth is where the right-hand side begins.
-const statusWidth = 10
+const statusWidth = 11
 
 // text is the status as the file has it.
 func (s status) text() string {
@@ -74,7 +74,7 @@ func (s status) storeLines() []string {
 	out := []string{s.store.where}
 	switch {
 	case s.store.closed != nil:
-		out = append(out, "NOT USED: "+s.store.closed.Error())
+		out = append(out, "NOT USED: "+strings.TrimPrefix(s.store.closed.Error(), errRefused.Error()+": "))
 	case s.store.away != nil:
 		out = append(out, fmt.Sprintf("AWAY since %s: %v", stamp(s.store.since), s.store.away),
 			"names that ran here last start, new ones don't")

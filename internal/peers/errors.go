@@ -2,7 +2,8 @@ package peers
 
 import "errors"
 
-// ErrDuplicate: another machine that is alive has this host's identity.
+// ErrDuplicate means that another machine which is alive has this host's
+// identity.
 var ErrDuplicate = errors.New("two hosts have one identity")
 
 // errRecord: a mark is none that any dockstack would write.

@@ -36,11 +36,10 @@ func gone(id string) kv.Op { return kv.Op{Key: Prefix + id, Delete: true} }
 // watcher is Peers of host "me" with what was told about them.
 type watcher struct {
 	*Peers
-	t      *testing.T
-	log    bytes.Buffer
-	news   int
-	clock  time.Time
-	remain []string
+	t     *testing.T
+	log   bytes.Buffer
+	news  int
+	clock time.Time
 }
 
 func watch(t *testing.T) *watcher {

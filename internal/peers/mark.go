@@ -179,7 +179,7 @@ func (p *Peers) look(ctx context.Context, store kv.Shared) (h Host, there bool, 
 		var err error
 		if h, err = decodeHost(p.self.ID, value); err != nil {
 			p.log.Warn("this host's old mark is replaced", "error", err)
-			return nil //nolint:nilerr // said above
+			return nil
 		}
 		there = true
 		return nil
@@ -220,14 +220,24 @@ func (p *Peers) hold(ctx context.Context, store kv.Shared) error {
 		return err
 	}
 	inner, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- store.Hold(inner, mark) }()
-	over, err := p.keep(ctx, store, lost, done)
-	cancel()
-	if !over {
-		<-done
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = store.Hold(inner, mark)
+	}()
+	p.keep(ctx, store, lost, done)
+	over := false // by itself
+	select {
+	case <-done:
+		over = true
+	default:
 	}
+	cancel()
+	<-done
 	p.update(func(o *ownMark) { o.held = false })
+	if !over {
+		return nil
+	}
 	return err
 }
 
@@ -256,7 +266,7 @@ func (p *Peers) newMark(lost chan<- struct{}) (kv.Mark, error) {
 }
 
 // keep returns when the mark has to be written anew, or Hold is over.
-func (p *Peers) keep(ctx context.Context, store kv.Shared, lost <-chan struct{}, done <-chan error) (over bool, err error) {
+func (p *Peers) keep(ctx context.Context, store kv.Shared, lost, done <-chan struct{}) {
 	anew := time.NewTimer(RewriteEvery)
 	defer anew.Stop()
 	again := time.NewTimer(RewriteEvery)
@@ -264,17 +274,17 @@ func (p *Peers) keep(ctx context.Context, store kv.Shared, lost <-chan struct{},
 	for {
 		select {
 		case <-ctx.Done():
-			return false, nil
-		case err := <-done:
-			return true, err
+			return
+		case <-done:
+			return
 		case <-lost:
 			// Not left to Hold, which would write it with the clock of then, and
 			// without looking whether another machine has it by now.
-			return false, nil
+			return
 		case <-anew.C:
-			return false, nil
+			return
 		case <-p.rewrite:
-			return false, nil
+			return
 		case <-p.recheck:
 		case <-again.C:
 		}
@@ -283,7 +293,7 @@ func (p *Peers) keep(ctx context.Context, store kv.Shared, lost <-chan struct{},
 		case err != nil || whose == another:
 			again.Reset(recheckPause)
 		case whose == nobodys:
-			return false, nil
+			return
 		}
 	}
 }

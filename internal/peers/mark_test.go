@@ -76,6 +76,7 @@ func soon(t *testing.T) context.Context {
 }
 
 func TestHostsSeeEachOther(t *testing.T) {
+	t.Parallel()
 	m := kvtest.NewMemory()
 	a, b := join(t, m, h("aaaa", "a", "10.0.0.1")), join(t, m, h("bbbb", "b", "10.0.0.2"))
 	a.until(t, "a sees b", func() bool { return a.Alive("bbbb") })
@@ -110,6 +111,7 @@ func TestHostsSeeEachOther(t *testing.T) {
 }
 
 func TestHeldSaysWhatKeepsIt(t *testing.T) {
+	t.Parallel()
 	m := kvtest.NewMemory()
 	self := New(Config{Self: h("aaaa", "a", "10.0.0.1")})
 	ended, cancel := context.WithCancel(t.Context())
@@ -136,6 +138,7 @@ func TestHeldSaysWhatKeepsIt(t *testing.T) {
 // A machine that was cloned with its identity waits while the other is alive,
 // says so, and can't write.
 func TestTwoMachinesWithOneIdentity(t *testing.T) {
+	t.Parallel()
 	m := kvtest.NewMemory()
 	first := join(t, m, h("aaaa", "a", "10.0.0.1"))
 	if err := first.Held(soon(t)); err != nil {
@@ -216,6 +219,7 @@ func with(host Host, change func(*Host)) Host {
 // Another machine that writes our key while we hold it, as a clone with the
 // same name does: we can't write any more, and say why.
 func TestMarkIsOverwritten(t *testing.T) {
+	t.Parallel()
 	m := kvtest.NewMemory()
 	a := join(t, m, h("aaaa", "a", "10.0.0.1"))
 	if err := a.Held(soon(t)); err != nil {
@@ -244,6 +248,7 @@ func TestMarkIsOverwritten(t *testing.T) {
 
 // Somebody removes our key by hand: it is written again.
 func TestMarkIsRemoved(t *testing.T) {
+	t.Parallel()
 	m := kvtest.NewMemory()
 	a := join(t, m, h("aaaa", "a", "10.0.0.1"))
 	b := join(t, m, h("bbbb", "b", "10.0.0.2"))

@@ -127,39 +127,40 @@ func (p *Peers) learnLocked(op kv.Op, late bool) (news bool) {
 		return false
 	}
 	old, known := p.seen[id]
-	if op.Delete {
+	switch {
+	case op.Delete:
 		delete(p.seen, id)
 		if known {
 			p.log.Info("host is gone", "peer", p.nameOf(id, old))
 		}
 		return known
-	}
-	if known && bytes.Equal(old.value, op.Value) {
+	case known && bytes.Equal(old.value, op.Value):
 		return false
-	}
-	if !known && len(p.seen) >= maxHosts {
+	case !known && len(p.seen) >= maxHosts:
 		if !p.full {
 			p.full = true
 			p.log.Error("more hosts than this version takes", "most", maxHosts)
 		}
 		return false
 	}
-	s := seen{value: bytes.Clone(op.Value)}
-	if len(s.value) > maxRecord {
-		s.value = nil
-	}
-	s.host, s.err = decodeHost(id, op.Value)
-	if s.err == nil {
+	s := seen{value: bytes.Clone(op.Value[:min(len(op.Value), maxRecord+1)])}
+	if s.host, s.err = decodeHost(id, op.Value); s.err == nil {
 		s.off = p.offLocked(s.host, old, late)
 	}
 	p.seen[id] = s
-	if !known && s.err == nil {
-		p.log.Info("host is there", "peer", s.host.Name, "addr", s.host.VTEP, "version", s.host.Version)
-	}
-	if known && s.host.VTEP != old.host.VTEP && s.err == nil {
-		p.log.Info("host has another tunnel address", "peer", s.host.Name, "addr", s.host.VTEP, "before", old.host.VTEP)
-	}
+	p.sayLocked(old, s)
 	return !known || !same(s.host, old.host)
+}
+
+// sayLocked logs how a host changed.
+func (p *Peers) sayLocked(old, now seen) {
+	switch {
+	case now.err != nil: // a problem
+	case old.host.ID == "":
+		p.log.Info("host is there", "peer", now.host.Name, "addr", now.host.VTEP, "version", now.host.Version)
+	case old.host.VTEP != now.host.VTEP:
+		p.log.Info("host has another tunnel address", "peer", now.host.Name, "addr", now.host.VTEP, "before", old.host.VTEP)
+	}
 }
 
 // same is whether nothing but the clock tells two marks apart.
