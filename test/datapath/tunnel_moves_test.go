@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -300,5 +301,59 @@ func (hs *hosts) leavesNothing() {
 			}
 			return err
 		})
+	}
+}
+
+// While hundreds of containers and hosts come and go elsewhere, those that talk
+// lose nothing.
+func (hs *hosts) losesNothing() {
+	t := hs.tb
+	n := hs.network(28)
+	a, b := hs.container(0, n, "10.0.0.2"), hs.container(1, n, "10.0.0.3")
+	hs.reach(a, b)
+	conn, next := b.receiver(b.ep.Addrs[0])
+	at := conn.LocalAddr().(*net.UDPAddr)
+	got := make(chan int, 1)
+	go func() {
+		count := 0
+		for next(ovstest.Scale(time.Second)) != 0 {
+			count++
+		}
+		got <- count
+	}()
+	var out *net.UDPConn
+	a.must(func() (err error) {
+		out, err = net.DialUDP("udp", nil, at)
+		return err
+	})
+	defer func() { _ = out.Close() }()
+	ctx, stop := context.WithCancel(t.Context())
+	sent := make(chan int, 1)
+	go func() {
+		count := 0
+		for ; ctx.Err() == nil; count++ {
+			_, _ = out.Write(make([]byte, 100))
+			time.Sleep(time.Millisecond)
+		}
+		sent <- count
+	}()
+	for round := range 10 {
+		for i := range 20 {
+			ep := fabric.Endpoint{Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 1, byte(20*round + i)})}}
+			ep.MAC = macOf(ep.Addrs[0])
+			hs.tell(n, ep, hs.list[2].id)
+			if i%3 == 0 {
+				hs.tell(n, ep, "")
+			}
+		}
+		hs.tellHosts(hs.address(150+round), hs.address(170+round))
+		time.Sleep(ovstest.Scale(50 * time.Millisecond))
+	}
+	hs.tellHosts()
+	stop()
+	if n, m := <-sent, <-got; m != n {
+		t.Errorf("of %d datagrams %d arrived", n, m)
+	} else {
+		t.Logf("%d datagrams arrived", n)
 	}
 }

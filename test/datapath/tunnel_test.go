@@ -63,6 +63,7 @@ func TestTunnel(t *testing.T) {
 				{"follows a virtual MAC", hs.followsVirtualMAC},
 				{"carries keepalived", func() { hs.carriesKeepalived(23, "") }},
 				{"carries keepalived with virtual MACs", func() { hs.carriesKeepalived(24, "use_vmac vrrp51") }},
+				{"loses nothing while others change", hs.losesNothing},
 				{"survives its switch", hs.survivesSwitch},
 				{"survives its fabric", hs.survivesFabric},
 				{"follows a host", hs.followsHost},
