@@ -34,6 +34,9 @@ type have struct {
 	began time.Time
 	// told is whether the log says that the switch is not as wanted.
 	told bool
+	// filling is whether so much about other hosts is to be installed that it
+	// takes more than one apply.
+	filling bool
 
 	// tunnels are what there is of them.
 	tunnels tunnels
@@ -61,6 +64,12 @@ func (f *Fabric) apply(ctx context.Context, removals *sync.WaitGroup) error {
 		var tunnelErr error
 		tunnelErr, err = f.sendFlows(ctx, FlowChange{})
 		err = errors.Join(err, brokenTunnel(tunnelErr))
+	}
+	if busy := f.busy(); busy != f.have.filling {
+		f.have.filling = busy
+		if !busy && !near {
+			f.wake() // endpoints that have waited for it are in place now
+		}
 	}
 	f.have.failed = err != nil
 	return err
@@ -182,6 +191,9 @@ func (f *Fabric) settle(generation uint64, seats []seat) error {
 			err, ep.settled = s.displaced.error(), 0
 		}
 		ep.portErr = err
+		if far := f.far.nets[s.network.VNI]; far != nil && far.busy() {
+			continue // more is on its way
+		}
 		if err == nil && s.linked && s.network.ID != "" && port.Name != "" {
 			ep.settled = generation
 		}

@@ -38,6 +38,9 @@ type Config struct {
 	// StaleAfter is how long a recalled endpoint may lack a container before it
 	// is swept; 2 minutes by default: longer than any start takes.
 	StaleAfter time.Duration
+
+	// bundle is how many flows go into one.
+	bundle int
 }
 
 func (c Config) withDefaults() Config {
@@ -46,6 +49,7 @@ func (c Config) withDefaults() Config {
 	c.DeleteDelay = cmp.Or(c.DeleteDelay, time.Second)
 	c.AuditEvery = cmp.Or(c.AuditEvery, 10*time.Second)
 	c.StaleAfter = cmp.Or(c.StaleAfter, 2*time.Minute)
+	c.bundle = cmp.Or(c.bundle, bundleLimit)
 	c.LingerDelay = cmp.Or(c.LingerDelay, 30*time.Second)
 	return c
 }

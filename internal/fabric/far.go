@@ -79,8 +79,7 @@ type farNet struct {
 	spread bool
 	// count is how many flows of the network are installed.
 	count int
-	// told is whether the device's FDB is known: as the journals say, or just made
-	// as it should be.
+	// told is whether the device's FDB is as the journals say.
 	told bool
 }
 
@@ -228,14 +227,6 @@ func (n *farNet) vteps(g *ground) []netip.Addr {
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
 	return slices.Compact(out)
-}
-
-// settled notes that everything about the network is installed.
-func (n *farNet) settled(s *site) {
-	n.in = s
-	clear(n.wasAddr)
-	clear(n.wasMAC)
-	n.spread = false
 }
 
 // lost notes that no flow is installed, or that it's unknown which.

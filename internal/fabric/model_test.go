@@ -29,6 +29,7 @@ type model struct {
 	remotes   map[uint32]map[netip.Addr]Remote
 	under     Underlay
 	told      bool
+	bundle    int
 }
 
 func modelMAC(a netip.Addr) net.HardwareAddr {
@@ -38,7 +39,7 @@ func modelMAC(a netip.Addr) net.HardwareAddr {
 
 // begin starts a new process on the switch and links that are there.
 func (m *model) begin() {
-	m.fab = New(Config{MAC: modelMAC, DeleteDelay: 1, LingerDelay: 1}, m.sw, m.links, slog.New(slog.DiscardHandler))
+	m.fab = New(Config{MAC: modelMAC, DeleteDelay: 1, LingerDelay: 1, bundle: m.bundle}, m.sw, m.links, slog.New(slog.DiscardHandler))
 	if err := m.fab.recall(context.Background()); err != nil {
 		m.t.Fatal(err)
 	}
@@ -268,10 +269,10 @@ func (m *model) apply() error {
 func (m *model) check(*rapid.T) {
 	for i := 0; ; i++ {
 		err := m.apply()
-		if err == nil && !m.fab.overdue() {
+		if err == nil && !m.fab.overdue() && !m.fab.busy() {
 			break
 		}
-		if i == 10 {
+		if i == 100 {
 			m.t.Fatalf("not as wanted after %d rounds: %v", i, err)
 		}
 	}
@@ -413,6 +414,7 @@ func TestDifferencesAddUp(t *testing.T) {
 			t: t, links: links, sw: newFakeSwitch(links),
 			networks: map[string]Network{}, endpoints: map[string]Endpoint{}, remotes: map[uint32]map[netip.Addr]Remote{},
 		}
+		m.bundle = rapid.SampledFrom([]int{2, 7, bundleLimit}).Draw(t, "bundle")
 		m.begin()
 		m.putNetwork(t)
 		m.attach(t)

@@ -14,9 +14,11 @@ import (
 // What goes wrong with the tunnel alone is told apart: this host's containers
 // are served nevertheless.
 func (f *Fabric) sendFlows(ctx context.Context, change FlowChange) (tunnelErr, err error) {
-	b := &batch{next: change, send: func(c FlowChange) error { return f.sw.ChangeFlows(ctx, c) }}
-	// The FDB comes first: a frame that leaves without an entry goes to all.
-	tunnelErr = f.changeFDB(ctx)
+	b := &batch{
+		limit: f.cfg.bundle, next: change,
+		send: func(c FlowChange) error { return f.sw.ChangeFlows(ctx, c) },
+		tell: func(vni uint32, c FDBChange) { tunnelErr = errors.Join(tunnelErr, f.tellFDB(ctx, vni, c)) },
+	}
 	if err = f.layFar(b); err == nil {
 		err = b.flush()
 	}
@@ -30,6 +32,9 @@ func (f *Fabric) sendFlows(ctx context.Context, change FlowChange) (tunnelErr, e
 		f.far.on = f.have.tunnels.ground
 	}
 	f.have.take(change)
+	if f.busy() {
+		f.poke()
+	}
 	return tunnelErr, nil
 }
 
@@ -81,14 +86,34 @@ func (f *Fabric) layFar(b *batch) error {
 	}
 	for _, vni := range slices.Sorted(maps.Keys(t.sites)) {
 		n, s := f.far.net(vni), t.sites[vni]
-		if n.in == s && !n.spread && len(n.wasAddr)+len(n.wasMAC) == 0 {
+		_, device := t.devices[vni]
+		if n.in == s && !n.spread && !n.busy() && n.told == device {
 			continue
 		}
-		if err := n.install(s, b); err != nil {
+		if err := n.install(s, b, device); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tellFDB changes the FDB of a network's vxlan device.
+func (f *Fabric) tellFDB(ctx context.Context, vni uint32, c FDBChange) error {
+	if err := f.links.ChangeFDB(ctx, f.have.tunnels.devices[vni].Name, c); err != nil {
+		f.far.net(vni).told = false
+		return fmt.Errorf("tell the kernel where the containers of VNI %d are: %w", vni, err)
+	}
+	return nil
+}
+
+// busy is whether there is more to install of what other hosts have.
+func (f *Fabric) busy() bool {
+	for vni := range f.have.tunnels.sites {
+		if f.far.net(vni).busy() {
+			return true
+		}
+	}
+	return false
 }
 
 // loseFar notes that nothing is installed about other hosts, or that it's unknown
@@ -99,26 +124,4 @@ func (f *Fabric) loseFar() {
 	}
 	f.far.on, f.far.count = nil, 0
 	f.have.tunnels.shared = map[flowKey]Flow{}
-}
-
-// changeFDB makes the FDBs of the kernel's vxlan devices as they should be.
-func (f *Fabric) changeFDB(ctx context.Context) error {
-	t := &f.have.tunnels
-	var failed error
-	for _, vni := range slices.Sorted(maps.Keys(t.devices)) {
-		n, s := f.far.net(vni), t.sites[vni]
-		if s == nil || n.told && n.in == s && !n.spread && len(n.wasMAC) == 0 {
-			continue
-		}
-		c := n.fdb(s)
-		n.told = true
-		if !c.Reset && len(c.Add)+len(c.Del) == 0 {
-			continue
-		}
-		if err := f.links.ChangeFDB(ctx, t.devices[vni].Name, c); err != nil {
-			n.told = false
-			failed = errors.Join(failed, fmt.Errorf("tell the kernel where the containers of network %s are: %w", s.net.ID, err))
-		}
-	}
-	return failed
 }

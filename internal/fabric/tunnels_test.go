@@ -211,7 +211,7 @@ func TestATunnelThatFails(t *testing.T) {
 	}{
 		{"the port is Swarm's", "kernel", func(r *rig) { r.sw.portError = "Address already in use" }, []string{"UDP port 4789", "in use", "Swarm", "DOCKSTACK_VXLAN_PORT"}},
 		{"no vxlan device", "userspace", func(r *rig) { r.links.failVXLAN = errors.New("not supported") }, []string{"net7", "VNI 7", "UDP port 4789", "not supported"}},
-		{"no FDB", "userspace", func(r *rig) { r.links.failFDB = errors.New("no memory") }, []string{"net7", "no memory"}},
+		{"no FDB", "userspace", func(r *rig) { r.links.failFDB = errors.New("no memory") }, []string{"VNI 7", "no memory"}},
 		{"no filter", "userspace", func(r *rig) { r.links.failFilter = errors.New("no nftables") }, []string{"UDP port 4789", "no nftables"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -240,6 +240,69 @@ func TestATunnelThatFails(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Where much is to be installed, this host's own ports come between, and whoever
+// starts a container there waits for all of it.
+func TestAFillLetsOthersThrough(t *testing.T) {
+	links := newFakeLinks()
+	sw := newFakeSwitch(links)
+	f := New(Config{MAC: modelMAC}, sw, links, slog.New(slog.DiscardHandler))
+	if err := f.recall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	attach := func(vni uint32, id string) {
+		n := Network{ID: fmt.Sprintf("net%d", vni), VNI: vni, MTU: 1450}
+		if err := f.PutNetwork(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		ep := endpointOf(n, 1)
+		ep.ID = id
+		if _, err := f.Attach(t.Context(), ep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled := func() (ids []string) {
+		for id, ep := range f.want.endpoints {
+			if ep.settled != 0 {
+				ids = append(ids, id)
+			}
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	step := func(want ...string) {
+		t.Helper()
+		var removals sync.WaitGroup
+		sent := sw.sent
+		if err := f.apply(t.Context(), &removals); err != nil {
+			t.Fatal(err)
+		}
+		if sw.sent -= sent; sw.sent > bundleLimit+100 {
+			t.Errorf("%d flows at once", sw.sent)
+		}
+		if got := settled(); !slices.Equal(got, want) {
+			t.Errorf("settled: %v, want %v", got, want)
+		}
+	}
+	f.SetUnderlay(hosts(2))
+	c := RemoteChange{VNI: 7}
+	for i := range 2 * bundleLimit {
+		a := netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)})
+		c.Set = append(c.Set, Remote{Addr: a, MAC: [6]byte(modelMAC(a)), Host: "host2"})
+	}
+	f.ChangeRemotes([]RemoteChange{c})
+	attach(7, "first")
+	step()
+	attach(8, "second")
+	step("second")
+	for f.busy() {
+		step("second")
+	}
+	step("first", "second")
+	if len(sw.flows) < 4*bundleLimit {
+		t.Errorf("%d flows", len(sw.flows))
 	}
 }
 
@@ -286,8 +349,10 @@ func TestAHundredThousandRemotes(t *testing.T) {
 				t.Helper()
 				before, entriesBefore := sw.sent, links.entries
 				var removals sync.WaitGroup
-				if err := f.apply(t.Context(), &removals); err != nil {
-					t.Fatal(err)
+				for more := true; more; more = f.busy() {
+					if err := f.apply(t.Context(), &removals); err != nil {
+						t.Fatal(err)
+					}
 				}
 				removals.Wait()
 				return sw.sent - before, links.entries - entriesBefore
