@@ -114,6 +114,10 @@ vm-test: deps plugin ## test the kernel datapath in an emulated machine that run
 bench: engine plugin ## run the benchmarks, each beside its peer, and print them as a table
 	go run -buildvcs=false ./test/bench
 
+.PHONY: scale
+scale: deps ## simulate 1,000 hosts with 100,000 endpoints on a real etcd, and a tenth of that, and print what grows
+	go run -buildvcs=false ./test/scale
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@test/fuzz.sh $(FUZZTIME)
