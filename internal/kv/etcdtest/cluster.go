@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec" //nolint:depguard // tests start etcd itself
 	"strings"
 	"testing"
@@ -117,6 +118,28 @@ func (c *Cluster) Restart(i int) {
 	if !c.members[i].running() {
 		c.launch(i)
 	}
+}
+
+// Save copies what member i, which must not run, has on its disk: a backup.
+func (c *Cluster) Save(i int) (backup string) {
+	c.tb.Helper()
+	if c.members[i].running() {
+		c.tb.Fatal("a member that runs can't be saved")
+	}
+	backup = c.tb.TempDir()
+	if err := os.CopyFS(backup, os.DirFS(c.members[i].dir)); err != nil {
+		c.tb.Fatal(err)
+	}
+	return backup
+}
+
+// PutBack has member i, which must not run, start from a backup of its own.
+func (c *Cluster) PutBack(i int, backup string) {
+	c.tb.Helper()
+	if c.members[i].running() {
+		c.tb.Fatal("a member that runs can't be put back")
+	}
+	c.members[i].dir = backup
 }
 
 // Pause stops member i's process, connections and all; Resume lets it go on.

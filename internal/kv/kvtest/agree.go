@@ -25,6 +25,8 @@ type mind struct {
 	known map[string]string
 	begun chan struct{}
 	once  sync.Once
+	// done and open are how often it counted a key on, for sure and perhaps.
+	done, open map[string]int
 }
 
 // learn applies a change. All values are counters that no host takes back, so
@@ -80,6 +82,7 @@ func (m *mind) step(ctx context.Context, keys []string) error {
 		switch {
 		case err == nil:
 			apply(m.known, kv.Change{Ops: ops})
+			tally(m.done, keys)
 			return nil
 		case errors.As(err, &conflict):
 			for _, op := range conflict.Now {
@@ -89,13 +92,21 @@ func (m *mind) step(ctx context.Context, keys []string) error {
 			}
 			apply(m.known, kv.Change{Ops: conflict.Now})
 		default:
+			tally(m.open, keys)
 			return err
 		}
 	}
 }
 
+func tally(counts map[string]int, keys []string) {
+	for _, k := range keys {
+		counts[k]++
+	}
+}
+
 // Agree has hosts count on common counters, each on what it knows, and checks
-// that none ever goes back in its mind and all agree in the end. Commits whose
+// that none ever goes back in its mind, that no count is lost or doubled, and
+// that all agree in the end. Commits whose
 // outcome is unknown (ErrAway) are no mistake; disturb is called while it runs.
 func Agree(t *testing.T, hosts []kv.Shared, steps int, disturb func(ctx context.Context)) {
 	t.Helper()
@@ -105,7 +116,7 @@ func Agree(t *testing.T, hosts []kv.Shared, steps int, disturb func(ctx context.
 	defer end()
 	var minds []*mind
 	for i, s := range hosts {
-		m := &mind{t: t, name: fmt.Sprint(i), s: s, known: map[string]string{}, begun: make(chan struct{})}
+		m := &mind{t: t, name: fmt.Sprint(i), s: s, known: map[string]string{}, done: map[string]int{}, open: map[string]int{}, begun: make(chan struct{})}
 		minds = append(minds, m)
 		follows.Go(func() { _ = s.Follow(follow, "", m.learn) }) // its end is ours
 	}
@@ -150,6 +161,7 @@ func finish(t *testing.T, minds []*mind) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	wantCounted(t, minds, content)
 	for _, m := range minds {
 		for !m.knows(content) {
 			select {
@@ -163,6 +175,24 @@ func finish(t *testing.T, minds []*mind) {
 			break
 		}
 	}
+}
+
+// wantCounted checks that no count was lost or doubled.
+func wantCounted(t *testing.T, minds []*mind, content map[string]string) {
+	t.Helper()
+	unknown := 0
+	for key, v := range content {
+		done, open := 0, 0
+		for _, m := range minds {
+			done += m.done[key]
+			open += m.open[key]
+		}
+		unknown += open
+		if n := number(v); n < done || n > done+open {
+			t.Errorf("%s is %s after %d commits that succeeded, and %d of unknown outcome", key, v, done, open)
+		}
+	}
+	t.Logf("%d keys of commits with unknown outcome", unknown)
 }
 
 func (m *mind) knows(content map[string]string) bool {
