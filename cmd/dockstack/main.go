@@ -55,8 +55,13 @@ func runDaemon() int {
 		return a
 	}}))
 	// 100,000 leases take 33 MB; the limit keeps bursts, such as parking all of
-	// them after a reboot, from doubling what they need.
-	debug.SetMemoryLimit(80 << 20)
+	// them after a reboot, from doubling what they need. A shared store comes
+	// with a client, and at the start with everything at once.
+	limit := int64(80 << 20)
+	if cfg.store.is() {
+		limit *= 2
+	}
+	debug.SetMemoryLimit(limit)
 	if err := daemon(ctx, cfg, cfgErr, log); err != nil {
 		log.Error("daemon ended", "error", err)
 		return 1

@@ -48,7 +48,7 @@ func (s status) text() string {
 			if i > 0 {
 				head = ""
 			}
-			fmt.Fprintf(&b, "%-*s%s\n", statusWidth, head, line)
+			fmt.Fprintf(&b, "%-*s%s\n", statusWidth, head, strings.ReplaceAll(line, "\n", "; "))
 		}
 	}
 	fmt.Fprintf(&b, "dockstack %s, %s\n", version, stamp(s.at))
@@ -64,7 +64,7 @@ func (s status) text() string {
 	}
 	bullets := make([]string, len(s.problems))
 	for i, p := range s.problems {
-		bullets[i] = "- " + strings.ReplaceAll(p, "\n", " ")
+		bullets[i] = "- " + p
 	}
 	section("problems", bullets...)
 	return b.String()
@@ -138,7 +138,7 @@ func (s status) switchLines() []string {
 		out = append(out, fmt.Sprintf("tunnels by %s: %s, %s with containers here, %s elsewhere, %s",
 			kind, count(t.Peers, "host"), count(t.Networks, "network"), count(t.Remotes, "address"), count(t.Flows, "flow")))
 	}
-	if sw.LastError != "" {
+	if sw.LastError != "" && sw.Up {
 		out = append(out, "not as wanted yet: "+sw.LastError)
 	}
 	return out

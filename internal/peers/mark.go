@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/dockstack/dockstack/internal/kv"
@@ -17,7 +18,8 @@ const (
 	// After is how long a host that stopped cleanly counts as alive: as long as
 	// upgrading the plugin takes, in which its containers go on running.
 	After = 60 * time.Second
-	// RewriteEvery is how often the mark is written anew, to show the clock.
+	// RewriteEvery is how often at least the mark is written anew, to show the
+	// clock.
 	RewriteEvery = 5 * time.Minute
 	// recheckPause is how often a key that another machine has is looked at.
 	recheckPause = 2 * time.Second
@@ -267,7 +269,8 @@ func (p *Peers) newMark(lost chan<- struct{}) (kv.Mark, error) {
 
 // keep returns when the mark has to be written anew, or Hold is over.
 func (p *Peers) keep(ctx context.Context, store kv.Shared, lost, done <-chan struct{}) {
-	anew := time.NewTimer(RewriteEvery)
+	// Hosts that started together should not all write together.
+	anew := time.NewTimer(RewriteEvery - rand.N(RewriteEvery/5)) //nolint:gosec // any number does
 	defer anew.Stop()
 	again := time.NewTimer(RewriteEvery)
 	defer again.Stop()
