@@ -16,6 +16,8 @@ type have struct {
 	generation uint64
 	// ports by name.
 	ports map[string]Port
+	// dead are ports whose link was made anew under them. The switch doesn't say.
+	dead map[string]bool
 	// flows about this host by table, priority and match; nil when they must be
 	// replaced whole.
 	flows map[flowKey]Flow

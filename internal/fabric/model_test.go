@@ -211,6 +211,10 @@ func (m *model) fail(*rapid.T) {
 		}
 	}
 	set(err)
+	m.changeRemotes(nil)
+	if rapid.Bool().Draw(m.t, "underlay too") {
+		m.setUnderlay(nil)
+	}
 	_ = m.apply()
 	set(nil)
 }

@@ -81,7 +81,7 @@ func (f *Fabric) planPorts(berths []berth, numbers map[string]int) portPlan {
 		keep[spec.Name] = true
 		delete(f.have.removed, spec.Name)
 		p, there := f.have.ports[spec.Name]
-		if !b.ready || !b.known && !there || there && p.Error == "" && p.is(spec) {
+		if !b.ready || !b.known && !there || there && p.Error == "" && !f.have.dead[spec.Name] && p.is(spec) {
 			continue
 		}
 		if there {
@@ -150,6 +150,7 @@ func (f *Fabric) changePorts(ctx context.Context, plan portPlan, removals *sync.
 	for _, name := range plan.del {
 		p := f.have.ports[name]
 		delete(f.have.ports, name)
+		delete(f.have.dead, name)
 		if _, removed := f.have.removed[name]; removed {
 			delete(f.have.removed, name)
 			_, tunnel := p.Facts[factTunnel]

@@ -80,7 +80,6 @@ func (f *Fabric) layFar(b *batch) error {
 		if n.in != nil && t.sites[n.vni] == nil {
 			n.wipe(b)
 			n.lost()
-			n.told = false
 			f.far.forget(n)
 		}
 	}

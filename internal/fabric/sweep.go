@@ -45,11 +45,13 @@ func (f *Fabric) sweep(ctx context.Context, seats []seat, told bool) error {
 	return nil
 }
 
-// reopen makes the next plan remove and add a port again.
+// reopen removes and adds a port again, because its link was made anew.
 func (h *have) reopen(name string) {
-	if p, there := h.ports[name]; there {
-		p.Error = "its link was removed"
-		h.ports[name] = p
+	if _, there := h.ports[name]; there {
+		if h.dead == nil {
+			h.dead = map[string]bool{}
+		}
+		h.dead[name] = true
 	}
 }
 
