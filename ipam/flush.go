@@ -50,16 +50,24 @@ func (t *tx) flush() (more bool) {
 			return true
 		}
 		t.write(key)
-		if id, name, ok := splitLeaseKey(key); ok && t.r.shared() {
-			// Others rely on its being this host's only while that is alive.
-			if p := t.r.pools[id]; p != nil && p.names[name] != nil {
-				t.guard(addrKey(id, p.names[name].addr))
-				own, value := t.r.cfg.Hosts.Mark()
-				t.guards = append(t.guards, kv.Cond{Key: own, Value: value})
-			}
+		if t.r.shared() {
+			t.guardLate(key)
 		}
 	}
 	return false
+}
+
+// guardLate notes on what rests a lease that changed while the store was away.
+func (t *tx) guardLate(key string) {
+	if base := t.r.base(key); base != nil && base.live && base.host != me && base.host != nowhere {
+		t.guardMark(t.r.hostID(base.host))
+	}
+	id, name, ok := splitLeaseKey(key)
+	if p := t.r.pools[id]; ok && p != nil && p.names[name] != nil {
+		// Others rely on its being this host's only while that is alive.
+		t.guardOwnMark()
+		t.guard(addrKey(id, p.names[name].addr))
+	}
 }
 
 // atOnce is how many leases one commit may change.

@@ -62,19 +62,41 @@ func (t *tx) learnChange(c kv.Change) {
 		r.putAside()
 		t.whole = true
 	}
-	// Pools come before what lies in them, and who gives up an address before
-	// who gets it.
-	t.learnAll(c.Ops, func(op kv.Op) bool { return !op.Delete && !strings.HasPrefix(op.Key, leasePrefix) })
-	t.learnAll(c.Ops, func(op kv.Op) bool { return op.Delete })
+	ops := lastOps(c.Ops)
 	if c.Whole {
 		clear(r.claimed)
-		t.forget(c.Ops)
 	}
-	t.learnAll(c.Ops, func(op kv.Op) bool { return !op.Delete && strings.HasPrefix(op.Key, leasePrefix) })
+	// Pools come before what lies in them, and who gives up an address before
+	// who gets it.
+	t.learnAll(ops, func(op kv.Op) bool { return !op.Delete && !strings.HasPrefix(op.Key, leasePrefix) })
+	t.learnAll(ops, func(op kv.Op) bool { return op.Delete })
+	if c.Whole {
+		t.forget(ops)
+	}
+	t.learnAll(ops, func(op kv.Op) bool { return !op.Delete && strings.HasPrefix(op.Key, leasePrefix) })
 	r.synced = true
 	if len(r.behind) > 0 {
 		r.flushSoon()
 	}
+}
+
+// lastOps are the last ops of each key: one change may have several commits,
+// and what it leaves is learned in another order than they were made.
+func lastOps(ops []kv.Op) []kv.Op {
+	last := make(map[string]int, len(ops))
+	for i, op := range ops {
+		last[op.Key] = i
+	}
+	if len(last) == len(ops) {
+		return ops
+	}
+	out := make([]kv.Op, 0, len(last))
+	for i, op := range ops {
+		if last[op.Key] == i {
+			out = append(out, op)
+		}
+	}
+	return out
 }
 
 // Synced is closed once memory has what the shared store has.
@@ -258,6 +280,11 @@ func (t *tx) learnLease(op kv.Op) error {
 		}
 	}
 	t.movedAway(old, l)
+	if l != nil {
+		if other := p.addrs[l.addr]; other != nil && other.name != name {
+			t.supplant(other)
+		}
+	}
 	t.replace(p, name, old, l)
 	return nil
 }
@@ -280,19 +307,32 @@ func (r *Registry) readLease(p *pool, name string, op kv.Op) (*lease, error) {
 // learnAddr looks whether an address that this host was late to claim again is
 // another name's now. Apart from that, leases say whose an address is.
 func (t *tx) learnAddr(op kv.Op) {
+	delete(t.r.claimed, op.Key)
 	if base, late := t.r.behind[op.Key]; late && !sameValue(base, op) {
 		delete(t.r.behind, op.Key)
 	}
 	id, text, _ := splitKey(op.Key, addrPrefix)
 	addr, err := netip.ParseAddr(text)
 	if p := t.r.pools[id]; err == nil && p != nil && p.addrs[addr] != nil && !op.Delete {
-		l := p.addrs[addr]
-		if _, late := t.r.behind[leaseKey(id, l.name)]; late && l.name != string(op.Value) {
-			delete(t.r.behind, leaseKey(id, l.name))
-			t.movedAway(l, nil)
-			t.replace(p, l.name, l, nil)
+		if l := p.addrs[addr]; l.name != string(op.Value) && t.r.isBehind(leaseKey(id, l.name)) {
+			t.supplant(l)
 		}
 	}
+}
+
+// supplant ends a lease whose address the store gave to another name. What the
+// store has for the name is known, or on its way.
+func (t *tx) supplant(l *lease) {
+	delete(t.r.behind, leaseKey(l.pool.id, l.name))
+	delete(t.r.behind, addrKey(l.pool.id, l.addr))
+	t.movedAway(l, nil)
+	t.replace(l.pool, l.name, l, nil)
+}
+
+// isBehind tells whether the store is to learn the key yet.
+func (r *Registry) isBehind(key string) bool {
+	_, late := r.behind[key]
+	return late
 }
 
 // settle decides about a lease that this host changed while the store was
@@ -316,9 +356,38 @@ func (t *tx) settle(op kv.Op, mine, theirs *lease) bool {
 		return false
 	case theirs.host != me && !mine.live:
 		return false
+	default:
+		t.keepReservation(op.Key, mine, theirs)
 	}
 	t.r.behind[op.Key] = valueOf(op)
 	return true
+}
+
+// keepReservation takes over a reservation that another host made or took back,
+// unless this one did so too.
+func (t *tx) keepReservation(key string, mine, theirs *lease) {
+	base := t.r.base(key)
+	if base == nil || base.reserved != mine.reserved || theirs.reserved == mine.reserved {
+		return
+	}
+	c := *mine
+	c.reserved = theirs.reserved
+	t.replace(c.pool, c.name, mine, &c)
+}
+
+// base is the lease that the store has under a key which it is behind with, nil
+// for none.
+func (r *Registry) base(key string) *lease {
+	id, name, ok := splitLeaseKey(key)
+	value := r.behind[key]
+	if !ok || value == nil || r.pools[id] == nil {
+		return nil
+	}
+	l, err := r.readLease(r.pools[id], name, kv.Op{Key: key, Value: value})
+	if err != nil {
+		return nil
+	}
+	return l
 }
 
 // movedAway notes where a name that runs here turned out to be another host's.
@@ -389,17 +458,44 @@ func (r *Registry) HostsChanged(ctx context.Context) error {
 		if !changed {
 			return nil
 		}
-		for _, p := range r.pools {
-			for _, l := range p.names {
-				if l.live && alive[l.host] != r.hosts.alive[l.host] {
-					// It stays as it is, and looks different.
-					t.undo = append(t.undo, step{pool: p, name: l.name, old: l, new: l})
-				}
-			}
-		}
-		r.hosts.alive = alive
+		t.setAlive(alive)
 		return nil
 	}})
+}
+
+// setAlive says which hosts are alive, by number.
+func (t *tx) setAlive(alive []bool) {
+	r := t.r
+	for _, p := range r.pools {
+		for _, l := range p.names {
+			if l.live && alive[l.host] != r.hosts.alive[l.host] {
+				// It stays as it is, and looks different.
+				t.undo = append(t.undo, step{pool: p, name: l.name, old: l, new: l})
+			}
+		}
+	}
+	r.hosts.alive = alive
+	// What this host was about to take from a dead one stays that one's if it
+	// lives.
+	for key := range r.behind {
+		if base := r.base(key); base != nil && t.elsewhere(base) {
+			mine := base.pool.names[base.name]
+			delete(r.behind, key)
+			t.movedAway(mine, base)
+			t.replace(base.pool, base.name, mine, base)
+		}
+	}
+}
+
+// foundAlive says that a host which was taken for dead is not.
+func (t *tx) foundAlive(id string) {
+	n, known := t.r.hosts.numbers[id]
+	if !known || t.r.hosts.alive[n] {
+		return
+	}
+	alive := slices.Clone(t.r.hosts.alive)
+	alive[n] = true
+	t.setAlive(alive)
 }
 
 // Place is an address that a container on another host has.

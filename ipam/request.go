@@ -57,11 +57,23 @@ func (t *tx) here(l *lease) error {
 
 // hold says that a container of l's name asked for l and gets it.
 func (t *tx) hold(l *lease, fixed bool) *lease {
-	return t.change(l, func(c *lease) {
+	held := t.change(l, func(c *lease) {
 		c.live, c.fixed, c.host = true, fixed, me
 		c.endpoint, c.unsure = "", false
 		c.since = t.now.UnixMilli()
 	})
+	if t.r.shared() {
+		// Also where it is live here already, and nothing is to be written: the
+		// mark may have been gone, and be back sooner than the news of who took
+		// the name meanwhile. What was decided alone is written first.
+		key := leaseKey(l.pool.id, l.name)
+		if t.r.isBehind(key) {
+			t.write(key)
+		}
+		t.guard(key)
+		t.guardOwnMark()
+	}
+	return held
 }
 
 // dynamic gives the name the lease that it has, or a new one.

@@ -145,13 +145,19 @@ func (t *tx) claim(old, l *lease) {
 		// The gateway and the like are in the pool's record.
 		t.guard(poolKey(l.pool.id))
 	}
-	if old != nil && old.live && old.host != me && old.host != nowhere {
+	stays := old != nil && l != nil && l.live && l.host == old.host && l.addr == old.addr // only reserved, or not
+	if old != nil && old.live && old.host != me && old.host != nowhere && !stays {
 		t.guardMark(t.r.hostID(old.host))
 	}
 	if l != nil && l.live && l.host == me {
-		key, value := t.r.cfg.Hosts.Mark()
-		t.guards = append(t.guards, kv.Cond{Key: key, Value: value})
+		t.guardOwnMark()
 	}
+}
+
+// guardOwnMark says that decisions rest on this host's being alive.
+func (t *tx) guardOwnMark() {
+	key, value := t.r.cfg.Hosts.Mark()
+	t.guards = append(t.guards, kv.Cond{Key: key, Value: value})
 }
 
 // guard says that decisions rest on what memory has under a key.
@@ -303,11 +309,12 @@ func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
 			_ = r.cfg.Hosts.Held(wait)
 			cancel()
 		case strings.HasPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)):
-			// A host that is taken for dead is back: that is on its way, too.
-			more = more || op.Key != own && !op.Delete
+			if op.Key != own && !op.Delete {
+				t.foundAlive(strings.TrimPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)))
+			}
 		default:
 			t.learn(op)
-			if strings.HasPrefix(op.Key, addrPrefix) && !op.Delete {
+			if strings.HasPrefix(op.Key, addrPrefix) && !op.Delete && !sameValue(r.stored(op.Key), op) {
 				r.claimed[op.Key] = struct{}{}
 			}
 		}

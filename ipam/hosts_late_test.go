@@ -1,0 +1,127 @@
+package ipam_test
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/dockstack/dockstack/internal/kv"
+	"github.com/dockstack/dockstack/ipam"
+)
+
+// A name that is live here as far as this host knows may be another's since the
+// host's mark was gone for a while.
+func TestRunningNameIsMadeSureOf(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.gets("web", "172.16.0.2")
+	h2.sees("172.16.0.2", "web live")
+	h1.shared.Delay(time.Hour)
+	c.mark("h1", false)
+	h2.gets("web", "172.16.0.2")
+	c.mark("h1", true)
+	h1.holds("172.16.0.2", "web live")
+	h1.startsElsewhere("web", "h2")
+}
+
+// What a host decided alone is written before it is relied on with the store.
+func TestRunningNameThatWasStartedAlone(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.cfg.FlushAfter = time.Hour
+	h1.open()
+	h1.follow()
+	h1.gets("web", "172.16.0.2")
+	h1.release("172.16.0.2")
+	h2.sees("172.16.0.2", "web parked")
+	h1.shared.Cut()
+	h1.gets("web", "172.16.0.2")
+	h1.shared.Mend()
+	h1.gets("web", "172.16.0.2")
+	h2.startsElsewhere("web", "h1")
+}
+
+// One change may have several commits, and a key more than once.
+func TestSeveralCommitsInOneChange(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h2.down()
+	before := c.store.Data()
+	h1.gets("web", "172.16.0.2")
+	lease := kv.Op{Key: "lease/172.16.0.0/24/web", Value: c.store.Data()["lease/172.16.0.0/24/web"]}
+	if before[lease.Key] != nil || lease.Value == nil {
+		t.Fatal("no lease was written")
+	}
+	for range 2 {
+		h2.ok(h2.reg.Learn(t.Context(), kv.Change{Ops: []kv.Op{lease, {Key: lease.Key, Delete: true}}}))
+		h2.holds("172.16.0.2", "nobody")
+		h2.ok(h2.reg.Learn(t.Context(), kv.Change{Ops: []kv.Op{lease, {Key: lease.Key, Delete: true}, lease}}))
+		h2.holds("172.16.0.2", "web live")
+	}
+}
+
+// A reservation that was made, or taken back, while the name's host was cut off
+// is not lost when that writes what it did meanwhile.
+func TestReservationsWhileCutOff(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.gets("web", "172.16.0.2")
+	h1.gets("db", "172.16.0.3")
+	_, err := h1.reg.Reserve(h1.ctx, h1.pool.ID, "db", netip.Addr{})
+	h1.ok(err)
+	h2.sees("172.16.0.3", "db live reserved")
+	h1.shared.Cut()
+	_, err = h2.reg.Reserve(h2.ctx, h2.pool.ID, "web", netip.Addr{})
+	h2.ok(err)
+	h2.ok(h2.reg.Unreserve(h2.ctx, h2.pool.ID, "db"))
+	h1.release("172.16.0.2")
+	h1.release("172.16.0.3")
+	h1.shared.Mend()
+	for _, n := range []*node{h1, h2} {
+		n.sees("172.16.0.2", "web parked reserved")
+		n.sees("172.16.0.3", "db parked")
+	}
+}
+
+// The store's word that a host lives is taken at once, and told.
+func TestHostIsFoundAlive(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.gets("web", "172.16.0.2")
+	h2.sees("172.16.0.2", "web live")
+	c.mu.Lock()
+	c.alive["h1"] = false // but its mark stands
+	c.mu.Unlock()
+	h2.ok(h2.reg.HostsChanged(h2.ctx))
+	if _, err := h2.ask("web"); !errors.Is(err, ipam.ErrElsewhere) {
+		t.Errorf("got %v, want that it runs elsewhere", err)
+	}
+}
+
+// A name that a host started while it was cut off, and the store gave away
+// meanwhile because the pool was full, loses its address.
+func TestAddressOfParkedNameGivenAwayWhileCutOff(t *testing.T) {
+	c := newCluster(t)
+	for _, id := range []string{"h1", "h2"} {
+		n := c.bare(id, nil, false)
+		n.network("net-"+id, "internal", ipam.PoolRequest{Subnet: netip.MustParsePrefix("172.16.0.0/30")})
+	}
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.gets("web", "172.16.0.2")
+	h1.release("172.16.0.2")
+	h2.sees("172.16.0.2", "web parked")
+	h1.shared.Cut()
+	h1.gets("web", "172.16.0.2")
+	h1.attach("ep", "172.16.0.2")
+	h2.gets("db", "172.16.0.2")
+	h1.shared.Mend()
+	h1.sees("172.16.0.2", "db live")
+	c.eventually("the problem is told", func() bool { return len(h1.reg.Problems()) == 1 })
+	for key := range c.store.Data() {
+		if key == "lease/172.16.0.0/30/web" {
+			t.Errorf("two names have the address")
+		}
+	}
+	h2.holds("172.16.0.2", "db live")
+}
