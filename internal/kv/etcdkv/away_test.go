@@ -314,7 +314,7 @@ func disturb(t *testing.T, ctx context.Context, c *etcdtest.Cluster, r *rand.Ran
 		ways[name].gone(c, i)
 		pause(2 * time.Second)
 		ways[name].back(c, i)
-		c.Ready()
+		c.Ready() //nolint:contextcheck // it bounds itself
 	}
 	pause(500 * time.Millisecond)
 }

@@ -71,7 +71,9 @@ func TestAHostThatHearsLate(t *testing.T) {
 		commit(t, b, put("b", "2"))
 		time.Sleep(2 * time.Minute)
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("follow: %v", err)
+		}
 		if len(heard) != 3 || heard[1] != time.Minute || heard[2] != 70*time.Second {
 			t.Errorf("it heard at %v", heard)
 		}
@@ -136,7 +138,9 @@ func TestTheMarkOfAHostThatIsCutOff(t *testing.T) {
 		time.Sleep(9 * time.Second)
 		there(true)
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("hold: %v", err)
+		}
 		time.Sleep(59 * time.Second)
 		there(true)
 		time.Sleep(2 * time.Second)
