@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -270,49 +268,6 @@ func TestFilterErrors(t *testing.T) {
 			t.Errorf("%v became %v", err, got)
 		}
 	}
-}
-
-// atBox is whether a datagram of that size gets from the first host's container
-// to another's, over IPv4 and in one piece.
-func atBox(t *testing.T, from, to *site, size int) bool {
-	t.Helper()
-	pc := at(t, to.box, 9)
-	word := strings.Repeat("x", size)
-	say(t, from.box, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, to.mac[5]}), 9), word, word)
-	must(t, pc.SetReadDeadline(time.Now().Add(arrives)))
-	n, _, err := pc.ReadFrom(make([]byte, 2*size))
-	return err == nil && n == size
-}
-
-// fragments is how many a host has made.
-func fragments(t *testing.T, s *space) (n int) {
-	t.Helper()
-	s.in(t, func() error {
-		// Of the network namespace of the thread.
-		v4, err := os.ReadFile("/proc/thread-self/net/snmp")
-		if err != nil {
-			return err
-		}
-		v6, err := os.ReadFile("/proc/thread-self/net/snmp6")
-		if err != nil {
-			return err
-		}
-		for line := range strings.Lines(string(v6)) {
-			if f := strings.Fields(line); f[0] == "Ip6FragCreates" {
-				n, err = strconv.Atoi(f[1])
-			}
-		}
-		names, values := []string(nil), []string(nil)
-		for line := range strings.Lines(string(v4)) {
-			if f := strings.Fields(line); f[0] == "Ip:" {
-				names, values = values, f
-			}
-		}
-		more, aerr := strconv.Atoi(values[slices.Index(names, "FragCreates")])
-		n += more
-		return errors.Join(err, aerr)
-	})
-	return n
 }
 
 // Redirections and filters are put side by side, by different parts of the daemon.

@@ -148,15 +148,17 @@ func wantedVXLAN(spec fabric.VXLANSpec) *netlink.Vxlan {
 // can, within a family.
 func sameVXLAN(a, b *netlink.Vxlan) bool {
 	type fixed struct {
-		id, port, dev                      int
-		learning, flow, tx, rx, csum, six  bool
-		proxy, rsc, l2miss, l3miss, gbp, g bool
+		id, port, dev                         int
+		ipv6, group                           bool
+		learning, csum, noCsumTx, noCsumRx    bool
+		flow, proxy, rsc, l2miss, l3miss, gbp bool
 	}
 	of := func(v *netlink.Vxlan) fixed {
 		return fixed{
-			v.VxlanId, v.Port, v.VtepDevIndex,
-			v.Learning, v.FlowBased, v.UDP6ZeroCSumTx, v.UDP6ZeroCSumRx, v.UDPCSum, v.SrcAddr.To4() == nil,
-			v.Proxy, v.RSC, v.L2miss, v.L3miss, v.GBP, v.Group != nil && !v.Group.IsUnspecified(),
+			id: v.VxlanId, port: v.Port, dev: v.VtepDevIndex,
+			ipv6: v.SrcAddr.To4() == nil, group: v.Group != nil && !v.Group.IsUnspecified(),
+			learning: v.Learning, csum: v.UDPCSum, noCsumTx: v.UDP6ZeroCSumTx, noCsumRx: v.UDP6ZeroCSumRx,
+			flow: v.FlowBased, proxy: v.Proxy, rsc: v.RSC, l2miss: v.L2miss, l3miss: v.L3miss, gbp: v.GBP,
 		}
 	}
 	return of(a) == of(b)

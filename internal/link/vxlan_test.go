@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -17,78 +16,6 @@ import (
 )
 
 const tunnelPort = 14789
-
-// site is a host with one container, on a Linux bridge that stands in for the
-// switch, and a tunnel.
-type site struct {
-	host, box *space
-	m         *Manager
-	vtep      netip.Addr
-	mac       [6]byte
-}
-
-// newSites joins hosts by an underlay, in which each has its place as the last
-// number of its address, IPv4 and IPv6.
-func newSites(t *testing.T, n int, six bool) []*site {
-	t.Helper()
-	underlay := newSpace(t)
-	underlay.bridge(t, "wires")
-	out := make([]*site, n)
-	for i := range out {
-		s := &site{host: newSpace(t), box: newSpace(t)}
-		last := i + 1
-		underlay.wire(t, fmt.Sprintf("to%d", last), s.host, "wan")
-		underlay.enslave(t, fmt.Sprintf("to%d", last), "wires")
-		s.host.addr(t, "wan", fmt.Sprintf("192.0.2.%d/24", last))
-		s.host.addr(t, "wan", fmt.Sprintf("2001:db8::%d/64", last))
-		s.m = s.host.manager(t)
-		s.vtep = netip.AddrFrom4([4]byte{192, 0, 2, byte(last)})
-		if six {
-			s.vtep = netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", last))
-		}
-		s.mac = [6]byte{2, 0x42, 10, 0, 0, byte(last)}
-		s.host.bridge(t, "net")
-		s.host.sysctl(t, "ipv4/conf/net/arp_ignore", "8")
-		s.host.sysctl(t, "ipv6/conf/net/disable_ipv6", "1")
-		v := spec("dsva", "dsca")
-		v.PeerMAC = s.mac[:]
-		must(t, s.m.AddVeth(t.Context(), v))
-		s.host.enslave(t, "dsva", "net")
-		s.box.take(t, s.host, "dsca", "eth0")
-		s.box.addr(t, "eth0", fmt.Sprintf("10.0.0.%d/24", last))
-		s.box.addr(t, "eth0", fmt.Sprintf("fd00::%d/64", last))
-		must(t, s.m.PutVXLAN(t.Context(), s.spec()))
-		s.host.enslave(t, "dsx7", "net")
-		out[i] = s
-	}
-	return out
-}
-
-func (s *site) spec() fabric.VXLANSpec {
-	return fabric.VXLANSpec{Name: "dsx7", Alias: "tunnel of 7", VNI: 7, Local: s.vtep, Port: tunnelPort, MTU: 1450 - 20}
-}
-
-// entries are a host's for all others: their containers, and floods.
-func entries(to ...*site) []fabric.FDBEntry {
-	var out []fabric.FDBEntry
-	for _, s := range to {
-		out = append(out, fabric.FDBEntry{MAC: s.mac, VTEP: s.vtep}, fabric.FDBEntry{VTEP: s.vtep})
-	}
-	return out
-}
-
-// permanents are the permanent entries of a device as text.
-func (s *site) permanents(t *testing.T) []string {
-	t.Helper()
-	have, err := s.m.listFDB(s.host.link(t, "dsx7").Attrs().Index)
-	must(t, err)
-	out := make([]string, len(have))
-	for i, e := range have {
-		out[i] = net.HardwareAddr(e.MAC[:]).String() + " " + e.VTEP.String()
-	}
-	slices.Sort(out)
-	return out
-}
 
 // Frames go to the host that has the container, and those to all to every host;
 // over IPv4 and over IPv6.
@@ -124,14 +51,6 @@ func TestTunnelCarriesFrames(t *testing.T) {
 			}
 		})
 	}
-}
-
-func vteps(s []*site) []netip.Addr {
-	out := make([]netip.Addr, len(s))
-	for i := range s {
-		out[i] = s[i].vtep
-	}
-	return out
 }
 
 // An open kernel datapath on another host sends no checksums over IPv6.
@@ -288,72 +207,3 @@ func TestBadTunnels(t *testing.T) {
 		})
 	}
 }
-
-// A peer's container moves to a third host: the entry follows, what the kernel
-// learned of others stays, and frames under a known MAC from elsewhere change
-// nothing.
-func TestChangeFDB(t *testing.T) {
-	s := newSites(t, 1, false)[0]
-	add := func(c fabric.FDBChange) {
-		t.Helper()
-		for range 2 {
-			must(t, s.m.ChangeFDB(t.Context(), "dsx7", c))
-		}
-	}
-	want := func(lines ...string) {
-		t.Helper()
-		if got := s.permanents(t); !slices.Equal(got, lines) {
-			t.Errorf("got %q, want %q", got, lines)
-		}
-	}
-	a, b := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")
-	mac := [6]byte{2, 0, 0, 0, 0, 1}
-	add(fabric.FDBChange{Add: []fabric.FDBEntry{{MAC: mac, VTEP: a}, {VTEP: a}, {VTEP: b}}})
-	want("00:00:00:00:00:00 192.0.2.2", "00:00:00:00:00:00 192.0.2.3", "02:00:00:00:00:01 192.0.2.2")
-	// It moves; the removal of where it was comes in one change with it, or late.
-	add(fabric.FDBChange{Add: []fabric.FDBEntry{{MAC: mac, VTEP: b}}, Del: []fabric.FDBEntry{{MAC: mac, VTEP: a}, {VTEP: a}}})
-	want("00:00:00:00:00:00 192.0.2.3", "02:00:00:00:00:01 192.0.2.3")
-	// The kernel learned two others; one of them becomes known.
-	index := s.host.link(t, "dsx7").Attrs().Index
-	known, learned := [6]byte{2, 0, 0, 0, 0, 2}, [6]byte{0, 0, 0x5e, 0, 1, 51}
-	for _, m := range [][6]byte{known, learned} {
-		must(t, s.host.NeighSet(&netlink.Neigh{
-			LinkIndex: index, Family: unix.AF_BRIDGE, State: unix.NUD_REACHABLE, Flags: netlink.NTF_SELF, IP: a.AsSlice(), HardwareAddr: m[:],
-		}))
-	}
-	add(fabric.FDBChange{Reset: true, Add: []fabric.FDBEntry{{VTEP: a}, {MAC: known, VTEP: b}}})
-	want("00:00:00:00:00:00 192.0.2.2", "02:00:00:00:00:02 192.0.2.3")
-	all, err := s.host.NeighList(index, unix.AF_BRIDGE)
-	must(t, err)
-	if !slices.ContainsFunc(all, func(n netlink.Neigh) bool { return slices.Equal(n.HardwareAddr, learned[:]) }) {
-		t.Errorf("what was learned is gone: %v", all)
-	}
-	add(fabric.FDBChange{Reset: true})
-	want()
-	if err := s.m.ChangeFDB(t.Context(), "dsx8", fabric.FDBChange{}); err == nil || !strings.Contains(err.Error(), "dsx8") {
-		t.Errorf("a device that isn't there: %v", err)
-	}
-}
-
-func BenchmarkChangeFDB(b *testing.B) {
-	const n = 10000
-	m := newSpace(b).manager(b)
-	must(b, m.PutVXLAN(b.Context(), fabric.VXLANSpec{Name: "dsx7", VNI: 7, Local: netip.MustParseAddr("192.0.2.1"), Port: tunnelPort, MTU: 1450}))
-	change := fabric.FDBChange{Reset: true}
-	for i := range n {
-		change.Add = append(change.Add, fabric.FDBEntry{MAC: [6]byte{2, 0, 0, 0, byte(i >> 8), byte(i)}, VTEP: netip.AddrFrom4([4]byte{192, 0, 2, byte(2 + i%200)})})
-	}
-	for b.Loop() {
-		for _, c := range []struct {
-			unit   string
-			change fabric.FDBChange
-		}{{"add-ms", change}, {"same-ms", change}, {"remove-ms", fabric.FDBChange{Reset: true}}} {
-			began := time.Now()
-			must(b, m.ChangeFDB(b.Context(), "dsx7", c.change))
-			b.ReportMetric(float64(time.Since(began).Milliseconds()), c.unit)
-		}
-	}
-}
-
-// changeTo are the entries for some hosts.
-func changeTo(to ...*site) fabric.FDBChange { return fabric.FDBChange{Add: entries(to...)} }
