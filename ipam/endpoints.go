@@ -127,7 +127,7 @@ func (r *Registry) Detach(ctx context.Context, endpointID string) error {
 		for _, l := range slices.Clone(r.endpoints[endpointID]) {
 			t.change(l, func(c *lease) {
 				c.endpoint = ""
-				c.since = t.now.UnixMilli()
+				c.asked = t.now.UnixMilli()
 			})
 		}
 		return nil
@@ -189,7 +189,7 @@ func (t *tx) unattached() []*lease {
 
 // sweep parks a live lease without an endpoint, unless it may yet get one.
 func (t *tx) sweep(l *lease) {
-	if t.now.Sub(l.at()) > attachWithin {
+	if t.now.Sub(l.wantedAt()) > attachWithin {
 		t.park(l)
 		return
 	}

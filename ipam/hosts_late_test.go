@@ -1,6 +1,7 @@
 package ipam_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"testing"
@@ -124,4 +125,61 @@ func TestAddressOfParkedNameGivenAwayWhileCutOff(t *testing.T) {
 		}
 	}
 	h2.holds("172.16.0.2", "db live")
+}
+
+// When a container was last heard of is this host's own business: what others
+// rely on stays as it is in the store, else each later commit would clash first.
+func TestTimePassesWithoutClashes(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1 := c.hosts["h1"]
+	commits := &counting{Shared: h1.shared}
+	h1.down()
+	h1.cfg.Shared = commits
+	h1.open()
+	h1.follow()
+	h1.gets("web", "172.16.0.2")
+	for _, s := range []struct {
+		what  string
+		do    func()
+		tries int
+	}{
+		{"the running name again", func() { h1.gets("web", "172.16.0.2") }, 1},
+		{"its endpoint", func() { h1.attach("ep", "172.16.0.2") }, 0},
+		{"the endpoint's end", func() { h1.ok(h1.reg.Detach(h1.ctx, "ep")) }, 0},
+		{"the running name once more", func() { h1.gets("web", "172.16.0.2") }, 1},
+		{"the name's end", func() { h1.release("172.16.0.2") }, 1},
+	} {
+		h1.later(time.Second)
+		before := commits.n
+		s.do()
+		if n := commits.n - before; n != s.tries {
+			t.Errorf("%s: %d tries to commit, want %d", s.what, n, s.tries)
+		}
+	}
+}
+
+// counting counts commits, also those that clash.
+type counting struct {
+	kv.Shared
+	n int
+}
+
+func (c *counting) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
+	c.n++
+	return c.Shared.Commit(ctx, ops, conds...)
+}
+
+// Reserving what is reserved already, and the like, writes nothing, and is made
+// sure of nevertheless.
+func TestReservationsAreMadeSureOf(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.gets("web", "172.16.0.2")
+	h2.sees("172.16.0.2", "web live")
+	h1.shared.Delay(time.Hour)
+	_, err := h2.reg.Reserve(h2.ctx, h2.pool.ID, "web", netip.Addr{})
+	h2.ok(err)
+	h1.ok(h1.reg.Unreserve(h1.ctx, h1.pool.ID, "web"))
+	h1.holds("172.16.0.2", "web live")
+	h2.sees("172.16.0.2", "web live")
 }

@@ -269,7 +269,7 @@ func (t *tx) learnLease(op kv.Op) error {
 		delete(t.r.behind, op.Key)
 	}
 	if old != nil && l != nil && l.host == me && old.host == me && l.addr == old.addr && l.live && old.live {
-		l.endpoint, l.unsure = old.endpoint, old.unsure
+		l.endpoint, l.unsure, l.asked = old.endpoint, old.unsure, old.asked
 	}
 	if old == nil && l == nil || old != nil && l != nil && *old == *l {
 		return nil

@@ -98,6 +98,7 @@ func (r *Registry) Reserve(ctx context.Context, pool, name string, addr netip.Ad
 			return err
 		}
 		t.change(l, func(c *lease) { c.reserved = true })
+		t.makeSure(p, l.name)
 		out = p.prefix(l.addr)
 		return nil
 	})
@@ -142,9 +143,19 @@ func (r *Registry) Unreserve(ctx context.Context, pool, name string) error {
 		if err != nil {
 			return err
 		}
-		if l := p.names[r.keyName(p, name)]; l != nil {
+		key := r.keyName(p, name)
+		if l := p.names[key]; l != nil {
 			t.change(l, func(c *lease) { c.reserved = false })
 		}
+		t.makeSure(p, key)
 		return nil
 	})
+}
+
+// makeSure has others' news come first: where nothing is to be written, that
+// rests on what memory has.
+func (t *tx) makeSure(p *pool, name string) {
+	if t.r.shared() {
+		t.guard(leaseKey(p.id, name))
+	}
 }

@@ -58,9 +58,11 @@ func (t *tx) here(l *lease) error {
 // hold says that a container of l's name asked for l and gets it.
 func (t *tx) hold(l *lease, fixed bool) *lease {
 	held := t.change(l, func(c *lease) {
+		if c.asked = t.now.UnixMilli(); !c.live || c.host != me {
+			c.since = c.asked
+		}
 		c.live, c.fixed, c.host = true, fixed, me
 		c.endpoint, c.unsure = "", false
-		c.since = t.now.UnixMilli()
 	})
 	if t.r.shared() {
 		// Also where it is live here already, and nothing is to be written: the

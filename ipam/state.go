@@ -18,6 +18,9 @@ type lease struct {
 	addr netip.Addr
 	// since is when live last changed, in milliseconds since 1970.
 	since int64
+	// asked is when a container last asked for it or gave its endpoint up, where
+	// that is later than since. It is not stored: others rely on what is.
+	asked int64
 	// endpoint is the engine's id of the attached endpoint. It is not stored:
 	// after a restart the switch knows better (see Sweep).
 	endpoint string
@@ -36,6 +39,9 @@ type lease struct {
 }
 
 func (l *lease) at() time.Time { return time.UnixMilli(l.since) }
+
+// wantedAt is when somebody last wanted it.
+func (l *lease) wantedAt() time.Time { return time.UnixMilli(max(l.since, l.asked)) }
 
 // placeholder tells whether the lease stands under a name that we made for a
 // container renamed while it ran.

@@ -224,7 +224,7 @@ func (t *tx) held(l *lease) bool {
 	case l.endpoint != "":
 		return t.r.cfg.Alive == nil || t.r.cfg.Alive(l.endpoint)
 	default:
-		return l.unsure || t.now.Sub(l.at()) <= attachWithin
+		return l.unsure || t.now.Sub(l.wantedAt()) <= attachWithin
 	}
 }
 
@@ -306,7 +306,7 @@ func (r *Registry) detached(l *lease) {
 func sameButState(a, b *lease) bool {
 	x, y := *a, *b
 	x.endpoint, y.endpoint, x.unsure, y.unsure = "", "", false, false
-	x.live, y.live, x.since, y.since = false, false, 0, 0
+	x.live, y.live, x.since, y.since, x.asked, y.asked = false, false, 0, 0, 0, 0
 	return x == y
 }
 
