@@ -85,6 +85,7 @@ func Watch(t *testing.T, s kv.Shared, prefix string) *Watcher {
 func (w *Watcher) note(c kv.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	c = c.Fresh()
 	w.changes = append(w.changes, c)
 	apply(w.content, c)
 	close(w.changed)
@@ -251,6 +252,9 @@ func followOwn(t *testing.T, j Joiner) {
 	w, other := Watch(t, a, ""), Watch(t, b, "")
 	w.begun(t)
 	other.begun(t)
+	// Commits that come while the first picture is in fn would be told once more.
+	commit(t, b, put("theirs", "begun"))
+	w.has(t, "theirs", "begun")
 	for i := range 50 {
 		commit(t, a, put("mine", fmt.Sprint(i)), put("both", fmt.Sprint("a", i)), del("none"))
 		commit(t, b, put("theirs", fmt.Sprint(i)))
