@@ -67,6 +67,11 @@ func (t *tx) bind(b Binding) (Bound, error) {
 	}
 	out := Bound{VNI: b.VNI, MTU: b.MTU, VIPs: b.VIPs, PerHost: b.PerHost}
 	for _, p := range pools {
+		// Also where nothing is to be written: another host's last step of
+		// removing the network may have crossed this one's first.
+		if t.r.shared() {
+			t.guard(poolKey(p.id))
+		}
 		if others := t.inUseBy(p); len(others) > 0 {
 			if err := t.agree(p, others, b, &out); err != nil {
 				t.doubt(poolKey(p.id))

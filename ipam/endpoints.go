@@ -124,6 +124,10 @@ func (t *tx) macFree(ep Endpoint, own []*lease, wanted mac) error {
 // released. An unknown one is no error.
 func (r *Registry) Detach(ctx context.Context, endpointID string) error {
 	return r.change(ctx, func(t *tx) error {
+		if key, lost := r.lost[endpointID]; lost {
+			delete(r.lost, endpointID)
+			r.solved(key)
+		}
 		for _, l := range slices.Clone(r.endpoints[endpointID]) {
 			t.change(l, func(c *lease) {
 				c.endpoint = ""
@@ -206,10 +210,16 @@ func (t *tx) reattach(ep Endpoint) {
 }
 
 func (t *tx) revive(l *lease, endpoint string) {
-	if t.elsewhere(l) || l.host != me && t.away {
+	key := leaseKey(l.pool.id, l.name)
+	switch lostIt, lost := t.r.lost[endpoint]; {
+	case t.elsewhere(l), l.host != me && t.away:
 		return // it moved away
+	case l.host == me:
+	case lost && lostIt != key, !lost && !l.live:
+		return // another name has the address since
 	}
-	t.r.solved(leaseKey(l.pool.id, l.name))
+	delete(t.r.lost, endpoint)
+	t.r.solved(key)
 	t.change(l, func(c *lease) {
 		c.host = me
 		if !c.live {

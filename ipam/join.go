@@ -22,6 +22,7 @@ type JoinReport struct {
 func (r *Registry) putAside() {
 	r.aside, r.pools = r.pools, map[string]*pool{}
 	clear(r.behind)
+	clear(r.endpoints) // they come along with their leases
 }
 
 // Join takes along what this host had before it joined others. What clashes
@@ -64,14 +65,47 @@ func (r *Registry) Join(ctx context.Context) (JoinReport, error) {
 			report.add(one)
 		}
 	}
+	if err := r.endOldUses(ctx); err != nil {
+		return report, err
+	}
 	return report, r.run(ctx, &call{learns: true, do: func(t *tx) error {
 		if r.aside != nil {
 			r.aside = nil
 			t.whole = true
+			// The names of before are still shown, also those that stayed behind.
+			all := r.firstSnapshot()
+			all.serial = max(all.serial, r.snap.Load().serial+1)
+			r.snap.Store(all)
 			close(r.syncedC)
 		}
 		return nil
 	}})
+}
+
+// endOldUses removes what the store has of this host's networks from an earlier
+// time among the others: no engine would ever remove them.
+func (r *Registry) endOldUses(ctx context.Context) error {
+	var old []string
+	err := r.run(ctx, &call{learns: true, do: func(*tx) error {
+		for id, p := range r.pools {
+			if before := r.aside[id]; p.mine != nil && (before == nil || before.mine == nil) {
+				old = append(old, id)
+			}
+		}
+		return nil
+	}})
+	for some := range slices.Chunk(old, r.atOnce()) {
+		if err != nil {
+			return err
+		}
+		err = r.run(ctx, &call{joins: true, do: func(t *tx) error {
+			for _, id := range some {
+				t.setUse(r.pools[id], func(use) *use { return nil })
+			}
+			return nil
+		}})
+	}
+	return err
 }
 
 func (j *JoinReport) add(o JoinReport) {
@@ -165,6 +199,9 @@ func (t *tx) joinLease(old *lease, report *JoinReport) {
 		l.name = t.r.keyName(p, old.container())
 	}
 	there, holder := p.names[l.name], p.addrs[l.addr]
+	if holder != nil && holder.host == me && strings.HasPrefix(holder.name, l.name+placeholderMark) {
+		holder = nil // an earlier try of joining
+	}
 	switch {
 	case there == nil && holder == nil && p.rec.setAside(l.addr) == "":
 		report.Leases++
@@ -176,7 +213,11 @@ func (t *tx) joinLease(old *lease, report *JoinReport) {
 	case l.live && holder == nil && p.rec.setAside(l.addr) == "":
 		// Its name is another's there, or has another address: the container
 		// keeps what it has until it is started again.
-		l.name += placeholderMark + cmp.Or(short(l.endpoint), short(t.r.cfg.Host))
+		if holder = p.addrs[l.addr]; holder != nil {
+			l.name = holder.name
+		} else {
+			l.name += placeholderMark + cmp.Or(short(l.endpoint), short(t.r.cfg.Host))
+		}
 		report.clash("container %q runs here with %s in %s, and that name %s: this one keeps its address until it is started again", old.container(), old.addr, &p.rec, t.has(there))
 		t.put(&l)
 	case there != nil:
@@ -202,6 +243,7 @@ func (t *tx) has(l *lease) string {
 // joinLost notes that a running container lost its address to another host.
 func (t *tx) joinLost(old, to *lease) {
 	if old.live && old.endpoint != "" {
+		t.r.lost[old.endpoint] = leaseKey(old.pool.id, old.name)
 		t.r.problem(leaseKey(old.pool.id, old.name), fmt.Sprintf("container %q runs here with %s in %s, which belongs to %q on host %s since this host joined: start it again",
 			old.container(), old.addr, &old.pool.rec, to.container(), t.r.hostName(to.host)))
 	}

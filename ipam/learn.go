@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dockstack/dockstack/internal/kv"
@@ -47,7 +48,7 @@ func (r *Registry) drain(ctx context.Context) {
 	for _, n := range waiting {
 		t := r.newTx()
 		first := !r.synced
-		t.learnChange(n.Change)
+		t.learnChange(n.Fresh())
 		t.publish(ctx)
 		if first && !r.cfg.Standalone {
 			close(r.syncedC) // who waits for it reads the names at once
@@ -65,6 +66,9 @@ func (t *tx) learnChange(c kv.Change) {
 	ops := lastOps(c.Ops)
 	if c.Whole {
 		clear(r.claimed)
+		// It may be lower than what was known: the store is another one, or was
+		// put back from a backup.
+		t.setEpoch(epochIn(ops))
 	}
 	// Pools come before what lies in them, and who gives up an address before
 	// who gets it.
@@ -78,6 +82,17 @@ func (t *tx) learnChange(c kv.Change) {
 	if len(r.behind) > 0 {
 		r.flushSoon()
 	}
+}
+
+// epochIn is the number of pools that came into use, by everything there is.
+func epochIn(all []kv.Op) uint64 {
+	for _, op := range all {
+		if op.Key == epochKey && !op.Delete {
+			n, _ := strconv.ParseUint(string(op.Value), 10, 64)
+			return n
+		}
+	}
+	return 0
 }
 
 // lastOps are the last ops of each key: one change may have several commits,
@@ -154,14 +169,19 @@ func (t *tx) learn(op kv.Op) {
 	}
 	if err != nil {
 		t.r.unreadable(op.Key, err)
+		return
 	}
+	t.r.solved(unreadableMark + op.Key)
 }
+
+// unreadableMark tells a problem with a record from one with what it is about.
+const unreadableMark = "?"
 
 // unreadable notes a record that another host wrote and this one can't read.
 func (r *Registry) unreadable(key string, err error) {
-	if _, known := r.moved[key]; !known {
+	if _, known := r.moved[unreadableMark+key]; !known {
 		r.cfg.Log.Warn("a record in the shared store can't be read and is passed over", "key", key, "error", err)
-		r.problem(key, fmt.Sprintf("record %q in the store can't be read and is passed over: %v; upgrade this host, or remove the key", key, err))
+		r.problem(unreadableMark+key, fmt.Sprintf("record %q in the store can't be read and is passed over: %v; upgrade this host, or remove the key", key, err))
 	}
 }
 
@@ -412,6 +432,7 @@ func (t *tx) movedAway(old, l *lease) {
 	}
 	t.warn("a name moved away while this host was cut off, and its container here is kept off the network",
 		slog.String("network", old.pool.rec.network()), slog.String("name", old.container()), slog.String("addr", old.addr.String()))
+	t.r.lost[old.endpoint] = key
 	t.r.problem(key, text+"; it is kept off the network: stop it here, and start it where it is to run")
 }
 

@@ -224,8 +224,10 @@ func (t *tx) releasePool(p *pool) (more bool) {
 		}
 		t.park(l)
 	}
-	// While the other hosts can't be asked, the record stays as it is.
-	if !t.away && len(t.inUseBy(p)) == 0 {
+	// Where several hosts have the record it stays as it is: one that is just
+	// booting, or of which no news came yet, may have the network still. Who
+	// makes it anew while nobody has it begins with an empty one.
+	if !t.r.shared() {
 		t.setPool(p, (*poolRecord).free)
 	}
 	t.setUse(p, func(use) *use { return nil })

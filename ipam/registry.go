@@ -107,6 +107,8 @@ type Registry struct {
 	// moved are the texts of Problems, by the key that they are about.
 	moved    map[string]string
 	problems atomic.Pointer[[]string]
+	// lost are the endpoints whose lease went to another host, with its key.
+	lost map[string]string
 	// flusher calls Flush; flushing is whether it is set, flushFailed whether
 	// its last time failed.
 	flusher               *time.Timer
@@ -147,6 +149,7 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 		claimed:   map[string]struct{}{},
 		told:      map[uint32]struct{}{},
 		moved:     map[string]string{},
+		lost:      map[string]string{},
 	}
 	if cfg.Shared == nil {
 		close(r.syncedC)

@@ -14,9 +14,8 @@ func (r *Registry) ReleaseAddress(ctx context.Context, pool string, addr netip.A
 		if err != nil {
 			return err
 		}
-		// Other hosts' networks have the same gateway; and while they can't be
-		// asked, it stays.
-		if !t.away && len(t.inUseBy(p)) == 0 {
+		// Other hosts' networks have the same gateway: see releasePool.
+		if !r.shared() {
 			t.setPool(p, func(rec *poolRecord) {
 				if addr == rec.Gateway {
 					rec.Gateway = netip.Addr{}

@@ -39,6 +39,9 @@ func (r *Registry) RequestGateway(ctx context.Context, pool string, addr netip.A
 			return err
 		}
 		t.asked(p)
+		if r.shared() {
+			t.guard(poolKey(p.id))
+		}
 		t.setPool(p, func(rec *poolRecord) { rec.Gateway, rec.LastGateway = gw, gw })
 		out = p.prefix(gw)
 		return nil

@@ -297,12 +297,9 @@ func (r *Registry) commitShared(ctx context.Context, t *tx) error {
 func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
 	own, value := r.cfg.Hosts.Mark()
 	t := r.newTx()
-	more := tries > 3 // many want the same
+	more := r.lookAtUses(ctx, t, c.Now) || tries > 3 // many want the same
 	for _, op := range c.Now {
 		switch {
-		case op.Key == epochKey:
-			// Which pools came into use is on its way.
-			more = true
 		case op.Key == own && (op.Delete || !bytes.Equal(op.Value, value)):
 			// What comes of it shows in the next try.
 			wait, cancel := context.WithTimeout(ctx, heldWait)
