@@ -99,8 +99,8 @@ func (t *tx) requestPool(req PoolRequest, auto bool) (*pool, error) {
 		}
 	}
 	if other := t.overlapping(req.Subnet, req.Overlay, id); other != nil {
-		return nil, fmt.Errorf("%w: %s shares addresses with %s of %s; choose another --subnet%s",
-			ErrOverlap, req.Subnet, other.rec.Subnet, other.user(), overlayHint(req.Overlay))
+		return nil, fmt.Errorf("%w: %s shares addresses with %s of %s%s; choose another --subnet%s",
+			ErrOverlap, req.Subnet, other.rec.Subnet, other.user(), t.onHosts(other), overlayHint(req.Overlay))
 	}
 	if p == nil {
 		p = newPool(id)
@@ -169,6 +169,14 @@ func (p *pool) user() string {
 		return "network " + p.label()
 	}
 	return "a network that is being created"
+}
+
+// onHosts names the hosts that use a pool which this one does not.
+func (t *tx) onHosts(p *pool) string {
+	if others := t.inUseBy(p); p.mine == nil && len(others) > 0 {
+		return " on " + t.hostNames(others)
+	}
+	return ""
 }
 
 // label is the name of the pool's network, or the beginning of its id.

@@ -282,6 +282,9 @@ func (r *Registry) commitShared(ctx context.Context, t *tx) error {
 		return nil
 	}
 	if !r.synced {
+		if away, _ := r.cfg.Shared.State(); errors.Is(away, kv.ErrAway) {
+			return away // which says why
+		}
 		return fmt.Errorf("%w: it was not read since dockstack started", kv.ErrAway)
 	}
 	if err := r.cfg.Shared.Commit(ctx, kept, conds...); err != nil {
