@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -87,9 +88,11 @@ func TestPluginAwayForAWhile(t *testing.T) {
 	c.h1.docker("plugin", "disable", "-f", pluginName)
 	off := time.Now()
 	for time.Since(off) < 20*time.Second { // far longer than a dead host's mark lives
-		c.h2.refused(c.h2.ofName("web", "ext"), `"web"`, "h1")
+		if _, err := c.h2.try(c.h2.ofName("web", "ext")...); err == nil || !strings.Contains(err.Error(), "on host h1 since") {
+			t.Fatalf("web is started on h2: %v; want that it runs on h1", err)
+		}
 		c.h2.remove("web")
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 	}
 	c.h1.docker("plugin", "enable", pluginName)
 	c.h3.reaches("client", "web-h1", c.h1.ipv4("web", "ext"), 10*time.Second)

@@ -25,7 +25,6 @@ func TestBadStoreSettings(t *testing.T) {
 		{"no port that is one", []string{"DOCKSTACK_STORE=etcd://192.0.2.201:port"}, []string{"DOCKSTACK_STORE", "port"}},
 		{"TLS where there is none", []string{"DOCKSTACK_STORE=" + strings.Replace(url, "etcd://", "etcds://", 1)}, []string{"192.0.2.201:2379", "TLS"}},
 		{"another program's keys", []string{"DOCKSTACK_STORE=" + url + "/foreign"}, []string{"/foreign", "registry/pods"}},
-		{"a user who is none", []string{"DOCKSTACK_STORE_USER=nobody", "DOCKSTACK_STORE_PASSWORD_FILE=/etc/hostname"}, []string{"nobody"}},
 		{"a password file that is missing", []string{"DOCKSTACK_STORE_USER=root", "DOCKSTACK_STORE_PASSWORD_FILE=/etc/dockstack/none"}, []string{"/etc/dockstack/none"}},
 		{"an address of no interface", []string{"DOCKSTACK_VTEP=192.0.2.250"}, []string{"DOCKSTACK_VTEP", "192.0.2.250"}},
 		{"an interface that is none", []string{"DOCKSTACK_VTEP=eth7"}, []string{"DOCKSTACK_VTEP", "eth7"}},
@@ -33,6 +32,9 @@ func TestBadStoreSettings(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(bad.what, " ", "-"), func(t *testing.T) {
 			h := c.in(t).h1
+			if bad.what == "another program's keys" {
+				h.set("DOCKSTACK_STORE=") // a host stays in the cluster that it is in
+			}
 			h.set(bad.settings...)
 			began := time.Now()
 			h.refused(ofOurs("--subnet", "172.30.0.0/24", "net"), bad.words...)
@@ -40,6 +42,7 @@ func TestBadStoreSettings(t *testing.T) {
 			h.says(20*time.Second, bad.words...)
 			if got := h.docker("network", "ls", "-q", "--filter", "name=^net$"); got != "" {
 				t.Errorf("a refused network is there: %s", got)
+				h.docker("network", "rm", "net")
 			}
 		})
 	}
@@ -87,28 +90,51 @@ func TestSmallUnderlay(t *testing.T) {
 	c.h1.create("net", "--subnet", "172.30.43.0/24", "-o", "com.docker.network.driver.mtu=1450")
 	c.check(c.h2.SetMTU(c.h2.ctx(), 1300))
 	t.Cleanup(func() { c.check(c.h2.SetMTU(c.h2.ctx(), 1500)) })
-	c.h2.refused(ofOurs("--subnet", "172.30.43.0/24", "-o", "com.docker.network.driver.mtu=1450", "net"), "1450", "1300", "1250")
+	create := ofOurs("--subnet", "172.30.43.0/24", "-o", "com.docker.network.driver.mtu=1450", "net")
+	c.h2.eventually(30*time.Second, func() string {
+		if _, err := c.h2.try(create...); err != nil {
+			return ""
+		}
+		c.h2.docker("network", "rm", "net")
+		return "a network of 1450 bytes is made on an underlay of 1300"
+	})
+	c.h2.refused(create, "1450", "1250", "com.docker.network.driver.mtu")
+	// Where it is there already, the status says it.
+	c.check(c.h1.SetMTU(c.h1.ctx(), 1300))
+	t.Cleanup(func() { c.check(c.h1.SetMTU(c.h1.ctx(), 1500)) })
+	c.h1.says(30*time.Second, "1450", "1250")
 }
 
-// TestOtherClusterUnderThePrefix: a host that belongs to one cluster is not
-// joined to another by pointing it there.
-func TestOtherClusterUnderThePrefix(t *testing.T) {
+// TestOtherCluster: a host that is in one cluster is not joined to another by
+// being pointed there, nor to an etcd that lost its data; its names stay.
+func TestOtherCluster(t *testing.T) {
 	c := newCluster(t)
 	url := c.lab.EtcdURL()
+	c.h2.set("DOCKSTACK_STORE=") // by way of which it may begin another
 	c.h2.set("DOCKSTACK_STORE=" + url + "/second")
 	c.h2.create("net", "--subnet", "172.30.44.0/24")
 	t.Cleanup(c.h2.clean)
+	c.h2.serve("theirs", "net")
 	c.h1.create("net", "--subnet", "172.30.44.0/24")
 	c.h1.serve("web", "net")
 	before := c.h1.picture("net")
-	// Somebody restored another cluster's data under the first one's prefix, or
-	// mistook the prefix.
-	c.h1.set("DOCKSTACK_STORE=" + url + "/second")
-	c.h1.says(20*time.Second, "/second", "cluster")
-	c.h1.set("DOCKSTACK_STORE=" + url)
-	c.h1.docker("restart", "-t", "1", "web")
-	for _, line := range before.changed(c.h1.picture("net")) {
-		t.Error(line)
+	for _, bad := range []struct{ prefix, word string }{
+		{"second", "is cluster"},
+		{"empty", "has no cluster"},
+	} {
+		t.Run(bad.prefix, func(t *testing.T) {
+			h := c.h1.in(t)
+			h.set("DOCKSTACK_STORE=" + url + "/" + bad.prefix)
+			h.says(20*time.Second, "/"+bad.prefix, bad.word)
+			h.refused(ofOurs("--subnet", "172.30.45.0/24", "other"), "/"+bad.prefix, bad.word)
+		})
+		c.h1.docker("restart", "-t", "1", "web")
+		for _, line := range before.changed(c.h1.picture("net")) {
+			t.Error(line)
+		}
+	}
+	if got, err := c.h1.get("web", at(c.h2.ipv4("theirs", "net"))); err == nil && got != "web" {
+		t.Errorf("web of one cluster reaches %s of the other", got)
 	}
 }
 
@@ -133,7 +159,10 @@ func TestEtcdWithCertificates(t *testing.T) {
 		{"a file that is no certificate", []string{"DOCKSTACK_STORE_CA=/etc/dockstack/garbage.pem"}, []string{"/etc/dockstack/garbage.pem"}},
 		{"a file that is missing", []string{"DOCKSTACK_STORE_KEY=/etc/dockstack/none.pem"}, []string{"/etc/dockstack/none.pem"}},
 		{"a certificate without its key", []string{"DOCKSTACK_STORE_KEY="}, []string{"DOCKSTACK_STORE_KEY"}},
-		{"no TLS", []string{"DOCKSTACK_STORE=" + plain}, []string{"192.0.2.201:2379"}},
+		{"no TLS", []string{
+			"DOCKSTACK_STORE=" + plain, "DOCKSTACK_STORE_CA=", "DOCKSTACK_STORE_CERT=", "DOCKSTACK_STORE_KEY=",
+		}, []string{"192.0.2.201:2379", "TLS"}},
+		{"no TLS, but its files", []string{"DOCKSTACK_STORE=" + plain}, []string{"DOCKSTACK_STORE_CA", "etcds://"}},
 	} {
 		t.Run(strings.ReplaceAll(bad.what, " ", "-"), func(t *testing.T) {
 			h := h.in(t)
