@@ -131,11 +131,11 @@ func (c *cluster) run(ctx context.Context) {
 		if !errors.Is(err, errRefused) {
 			err = fmt.Errorf("%w: %w", errRefused, err)
 		}
-		c.gate.shut(err)
 		if text := err.Error(); text != last {
 			last = text
 			c.log.Error("this host takes no part in the cluster", "error", err)
 		}
+		c.gate.shut(err)
 		c.cfg.changed()
 		if pause(ctx, retryStore) != nil {
 			return

@@ -333,6 +333,7 @@ func TestHostJoinsAndLeaves(t *testing.T) {
 
 	n.sharesMemory(m)
 	n.start().mustBeReady()
+	n.until("it has joined", func() bool { return n.cluster.current().ID != "" })
 	report := strings.Join(n.cluster.problems(), "\n")
 	for _, word := range []string{"did not come along", "db", "web"} {
 		if !strings.Contains(report, word) {

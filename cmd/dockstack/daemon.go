@@ -30,6 +30,9 @@ type parts struct {
 	// underlay is where this host's tunnels end, nil where it is alone.
 	underlay *underlay
 	status   *statusFile
+	// tight are the problems of networks that don't fit between the hosts; they
+	// belong to report.
+	tight []string
 
 	// dnsMu keeps two changes of the networks from mixing.
 	dnsMu sync.Mutex

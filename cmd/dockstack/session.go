@@ -109,7 +109,8 @@ func (s *session) joinOnce(ctx context.Context) error {
 	s.mu.Lock()
 	s.report = clashes
 	s.mu.Unlock()
-	if err := s.cfg.local.Commit(ctx, []kv.Op{{Key: clusterKey, Value: s.there.encode()}}); err != nil {
+	// It has joined, whether or not it is stopped now.
+	if err := s.cfg.local.Commit(context.WithoutCancel(ctx), []kv.Op{{Key: clusterKey, Value: s.there.encode()}}); err != nil {
 		return fmt.Errorf("note the cluster: %w", err)
 	}
 	s.mu.Lock()

@@ -168,7 +168,7 @@ func (s status) switchProblems() []string {
 	return out
 }
 
-// report is the status as it is now.
+// report is the status as it is now. Only the status file's goroutine calls it.
 func (p *parts) report() string {
 	s := status{at: time.Now(), sw: p.fabric.Status(), store: storeStatus{where: p.cfg.host(stateFile) + ", this host alone"}}
 	s.name = func(id string) string { return id }
@@ -187,7 +187,14 @@ func (p *parts) report() string {
 		s.problems = append(s.problems, o.Leases.Problems()...)
 	}
 	s.problems = append(s.problems, s.switchProblems()...)
-	s.problems = append(s.problems, p.mtuProblems()...)
+	tight := p.mtuProblems()
+	for _, text := range tight {
+		if !slices.Contains(p.tight, text) {
+			p.log.Warn("a network does not fit between the hosts", "problem", text)
+		}
+	}
+	p.tight = tight
+	s.problems = append(s.problems, tight...)
 	text := s.text()
 	if p.cfg.hostRoot != "" {
 		// Its reader sits on the host.

@@ -113,3 +113,26 @@ func TestStatusFile(t *testing.T) {
 		t.Errorf("a hundred changes made %d texts", n)
 	}
 }
+
+// A network that no longer fits between the hosts, because the way shrank, is a
+// problem that is told and logged once.
+func TestNetworkDoesNotFit(t *testing.T) {
+	w := &fakeWays{vteps: map[string]string{"eth0": "10.0.0.9"}, mtu: 1400}
+	p := &parts{underlay: runUnderlay(t, "eth0", w)}
+	p.status = newStatusFile("", func() string { return "" }, slog.New(slog.DiscardHandler))
+	p.status.networks([]fabric.Network{
+		{ID: "large0123456789", MTU: 1450}, {ID: "fits", MTU: 1350}, {ID: "alone", MTU: 1450, Alone: true},
+	})
+	got := p.mtuProblems()
+	if len(got) != 1 {
+		t.Fatalf("problems are %q", got)
+	}
+	for _, word := range []string{"large0123456 has MTU 1450", "1350 bytes fit", "driver.mtu=1350"} {
+		if !strings.Contains(got[0], word) {
+			t.Errorf("%q lacks %q", got[0], word)
+		}
+	}
+	if p.maxMTU() != 1350 || p.defaultMTU() != 1350 {
+		t.Errorf("networks get %d of at most %d", p.defaultMTU(), p.maxMTU())
+	}
+}
