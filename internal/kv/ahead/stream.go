@@ -118,6 +118,9 @@ func (d *delivery) fresh() kv.Change {
 	defer b.mu.Unlock()
 	d.seq = b.seq
 	c := kv.Change{Whole: d.whole, Refresh: d.fresh}
+	if d.whole {
+		c.Ops = make([]kv.Op, 0, len(d.events)) // there may be 200,000
+	}
 	for _, e := range d.events {
 		if n, ok := b.notes[e.Op.Key]; ok && n.Rev >= e.Rev {
 			if d.whole && !n.Op.Delete {
@@ -128,8 +131,10 @@ func (d *delivery) fresh() kv.Change {
 		c.Ops = append(c.Ops, e.Op)
 	}
 	if d.whole {
-		c.Ops = append(c.Ops, d.missingLocked()...)
-		slices.SortStableFunc(c.Ops, byKey)
+		if missing := d.missingLocked(); len(missing) > 0 {
+			c.Ops = append(c.Ops, missing...)
+			slices.SortStableFunc(c.Ops, byKey)
+		}
 	}
 	return c
 }
