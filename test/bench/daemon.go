@@ -37,6 +37,12 @@ mount -t tmpfs tmpfs host/run
 mount --bind "$DIR/varlib" host/var/lib
 mount --bind "$DIR/etc" host/etc
 ip link set lo up
+if [ -n "${DOCKSTACK_STORE-}" ]; then # the underlay
+	ip link add under0 type veth peer name under1
+	ip addr add "$UNDERLAY/24" dev under0
+	ip link set under0 up
+	ip link set under1 up
+fi
 echo ready
 read -r go
 exec chroot . /bin/dockstack daemon
@@ -48,6 +54,7 @@ const startWait = 30 * time.Second
 // daemonProcess is a daemon in namespaces of its own.
 type daemonProcess struct {
 	cmd   *exec.Cmd
+	in    io.Writer
 	log   *bytes.Buffer
 	began time.Time // when it was let go
 	http  http.Client
@@ -55,8 +62,20 @@ type daemonProcess struct {
 	end   error         // how; not before ended is closed
 }
 
+// underlay is the address of a daemon that shares a store.
+const underlay = "192.0.2.1"
+
 // startDaemon starts the daemon of build/plugin on the state under dir.
 func startDaemon(ctx context.Context, root, dir string) (*daemonProcess, error) {
+	d, err := prepareDaemon(ctx, root, dir)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.start()
+}
+
+// prepareDaemon makes what the daemon needs; start then lets it go.
+func prepareDaemon(ctx context.Context, root, dir string, settings ...string) (*daemonProcess, error) {
 	for _, d := range []string{"root", "varlib", "etc"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return nil, err
@@ -66,14 +85,16 @@ func startDaemon(ctx context.Context, root, dir string) (*daemonProcess, error) 
 	d.cmd = exec.CommandContext(ctx, "sh", "-euc", inNamespaces)
 	d.cmd.Env = []string{
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DIR=" + dir, "ROOTFS=" + filepath.Join(root, "build", "plugin", "rootfs"),
+		"UNDERLAY=" + underlay,
 	}
+	d.cmd.Env = append(d.cmd.Env, settings...)
 	// The daemon is the first process of its namespace, as in a plugin: whatever it starts ends with it.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL,
 	}
 	d.cmd.Stderr = d.log
-	in, err := d.cmd.StdinPipe()
-	if err != nil {
+	var err error
+	if d.in, err = d.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	out, err := d.cmd.StdoutPipe()
@@ -96,9 +117,14 @@ func startDaemon(ctx context.Context, root, dir string) (*daemonProcess, error) 
 	d.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
+	return d, nil
+}
+
+// start lets it go.
+func (d *daemonProcess) start() error {
 	d.began = time.Now()
-	_, err = io.WriteString(in, "go\n")
-	return d, err
+	_, err := io.WriteString(d.in, "go\n")
+	return err
 }
 
 // kill ends it as a crash would.
