@@ -26,8 +26,6 @@ func TestBadStoreSettings(t *testing.T) {
 		{"TLS where there is none", []string{"DOCKSTACK_STORE=" + strings.Replace(url, "etcd://", "etcds://", 1)}, []string{"192.0.2.201:2379", "TLS"}},
 		{"another program's keys", []string{"DOCKSTACK_STORE=" + url + "/foreign"}, []string{"/foreign", "registry/pods"}},
 		{"a password file that is missing", []string{"DOCKSTACK_STORE_USER=root", "DOCKSTACK_STORE_PASSWORD_FILE=/etc/dockstack/none"}, []string{"/etc/dockstack/none"}},
-		{"an address of no interface", []string{"DOCKSTACK_VTEP=192.0.2.250"}, []string{"DOCKSTACK_VTEP", "192.0.2.250"}},
-		{"an interface that is none", []string{"DOCKSTACK_VTEP=eth7"}, []string{"DOCKSTACK_VTEP", "eth7"}},
 		{"a port that is none", []string{"DOCKSTACK_VXLAN_PORT=99999"}, []string{"DOCKSTACK_VXLAN_PORT", "99999"}},
 	} {
 		t.Run(strings.ReplaceAll(bad.what, " ", "-"), func(t *testing.T) {
@@ -49,6 +47,40 @@ func TestBadStoreSettings(t *testing.T) {
 	c.create("net", "--subnet", "172.30.0.0/24")
 	c.h1.run("web", "net")
 	c.answers(c.picture("net"))
+}
+
+// TestBadTunnelEnd: an address that no interface has may come later, so what
+// needs no other host works; the status says what is wrong.
+func TestBadTunnelEnd(t *testing.T) {
+	c := newCluster(t)
+	c.create("net", "--subnet", "172.30.0.0/24")
+	c.h2.serve("web", "net")
+	for setting, words := range map[string][]string{
+		"DOCKSTACK_VTEP=192.0.2.250": {"DOCKSTACK_VTEP", "192.0.2.250", "tunnels end nowhere"},
+		"DOCKSTACK_VTEP=eth7":        {"DOCKSTACK_VTEP", "eth7", "tunnels end nowhere"},
+	} {
+		t.Run(setting, func(t *testing.T) {
+			h := c.h1.in(t)
+			h.set(setting)
+			h.says(20*time.Second, words...)
+			h.serve("near", "net")
+			h.reachable(h.picture("net"))
+			h.remove("near")
+		})
+	}
+	// It comes while the plugin runs.
+	c.h1.set("DOCKSTACK_VTEP=192.0.2.101")
+	c.h1.says(20*time.Second, "DOCKSTACK_VTEP", "192.0.2.101")
+	c.h1.onHost("ip", "addr", "add", "192.0.2.101/24", "dev", "eth0")
+	t.Cleanup(func() { c.h1.onHost("ip", "addr", "del", "192.0.2.101/24", "dev", "eth0") })
+	c.h1.serve("client", "net")
+	c.h1.reaches("client", "web", c.h2.ipv4("web", "net"), 20*time.Second)
+	if c.h2.floods("192.0.2.101") == "" {
+		t.Errorf("h2 sends not to 192.0.2.101: %s", c.h2.onHost("bridge", "fdb", "show"))
+	}
+	// Or an interface's name says it.
+	c.h1.set("DOCKSTACK_VTEP=eth0")
+	c.h1.reaches("client", "web", c.h2.ipv4("web", "net"), 20*time.Second)
 }
 
 // TestNetworkMadeOtherwise: the same subnet on another host is the same

@@ -83,6 +83,14 @@ func (m *Member) Start(ctx context.Context) error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("start etcd %s: %w%s", m.Name, err, tail(m.Log()))
 	}
+	// It has its name a moment after setsid has let go of it.
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for m.PID() == 0 {
+		if wait(ctx, 5*time.Millisecond) != nil {
+			return fmt.Errorf("etcd %s does not run%s", m.Name, tail(m.Log()))
+		}
+	}
 	return nil
 }
 
