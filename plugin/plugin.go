@@ -109,6 +109,7 @@ type Driver struct {
 	networks map[string]network   // by the engine's id; guarded by mu
 	since    map[string]time.Time // when this process learned of each; guarded by mu
 	restored bool                 // networks were read from the store; guarded by mu
+	strays   map[string]time.Time // when EndStrays first saw each; guarded by mu
 }
 
 // New returns a Driver that serves at once; calls wait for what isn't there yet.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dockstack/dockstack/internal/kv"
 )
 
 func TestContainerKeepsAddressAndMAC(t *testing.T) {
@@ -287,6 +289,38 @@ func TestNetworkRemovedWhileAway(t *testing.T) {
 		t.Errorf("the switch has\n%s\nwant n2, which is new, and n3, which is known", got)
 	}
 	e.createNetwork("n4", "172.16.0.0/16", nil)
+}
+
+// A network whose end only the leases missed frees its subnet, unless it is
+// just being made.
+func TestNetworkThatOnlyTheLeasesHave(t *testing.T) {
+	e := newEngine(t)
+	kept := e.createNetwork("n1", "172.16.0.0/16", nil)
+	pool := e.createNetwork("n2", "172.20.0.0/16", nil)
+	if err := e.state.Store.Commit(t.Context(), []kv.Op{{Key: networkPrefix + "n2", Delete: true}}); err != nil {
+		t.Fatal(err)
+	}
+	e.fabric = newFakeFabric() // the host was booted anew
+	e.restart()
+	st, err := e.driver.state(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"n2", ""} {
+		if err := e.driver.EndStrays(t.Context(), st); err != nil {
+			t.Fatal(err)
+		}
+		if p, _ := st.Leases.Pool(pool); p.Network != want {
+			t.Fatalf("the subnet is network %q's, want %q", p.Network, want)
+		}
+		for id := range e.driver.strays {
+			e.driver.strays[id] = e.driver.strays[id].Add(-2 * forgetAfter)
+		}
+	}
+	e.createNetwork("n3", "172.20.0.0/16", nil)
+	if p, _ := st.Leases.Pool(kept); p.Network != "n1" {
+		t.Errorf("n1's subnet is network %q's", p.Network)
+	}
 }
 
 // A person at the host reads the host's paths, wherever they are mounted here.

@@ -17,16 +17,35 @@ const sweepEvery = time.Minute
 // for the first call, and from then on parks leases that nobody holds.
 func (p *parts) recall(ctx context.Context) {
 	p.serveDNS(nil)
+	var synced <-chan struct{}
 	for pause := time.Duration(0); ; pause = sweepEvery {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		case <-p.store.opened:
+		case <-synced:
 		}
+		// Whose containers run here may be told by others' store alone, and which
+		// number an overlay has once this host joined them.
+		synced = p.unsynced()
 		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn("leases not compared with containers yet", "error", err)
 		}
+	}
+}
+
+// unsynced is closed once the shared store was read, nil where it was already.
+func (p *parts) unsynced() <-chan struct{} {
+	o, err := p.store.now()
+	if err != nil || o == nil {
+		return nil
+	}
+	select {
+	case <-o.Leases.Synced():
+		return nil
+	default:
+		return o.Leases.Synced()
 	}
 }
 
@@ -38,7 +57,7 @@ func (p *parts) sweep(ctx context.Context) error {
 	if err := p.driver.Restore(ctx, &st.State); err != nil {
 		return err
 	}
-	return p.compare(ctx, st.Leases)
+	return errors.Join(p.compare(ctx, st.Leases), p.driver.Refresh(ctx, &st.State), p.driver.EndStrays(ctx, &st.State))
 }
 
 // compare tells the leases which containers hold them.
