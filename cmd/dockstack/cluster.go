@@ -64,11 +64,13 @@ type cluster struct {
 	stopped chan struct{}
 	cancel  context.CancelFunc
 
-	mu     sync.Mutex
-	in     clusterRecord // the cluster that this host is in; guarded by mu
-	away   error         // guarded by mu
-	since  time.Time     // of away's being nil or not; guarded by mu
-	report []string      // what did not come along at joining; guarded by mu
+	mu    sync.Mutex
+	in    clusterRecord // the cluster that this host is in; guarded by mu
+	away  error         // guarded by mu
+	since time.Time     // of away's being nil or not; guarded by mu
+	// lost ends the session of now; guarded by mu.
+	lost   context.CancelCauseFunc
+	report []string // what did not come along at joining; guarded by mu
 }
 
 // newCluster does nothing yet but read which hosts there were.
@@ -128,6 +130,9 @@ func (c *cluster) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errMoved) {
+			continue
+		}
 		if !errors.Is(err, errRefused) {
 			err = fmt.Errorf("%w: %w", errRefused, err)
 		}
@@ -165,10 +170,15 @@ func (c *cluster) try(ctx context.Context) error {
 	o := &ours{Shared: shared, where: c.cfg.where, lost: cancel}
 	store := copied.New(o, watched{c.cfg.local, c.cfg.failed}, copied.Config{Prefixes: copiedPrefixes, Log: c.log})
 	var wg sync.WaitGroup
+	c.setLost(cancel)
 	defer func() {
+		c.setLost(nil)
 		cancel(nil)
+		if errors.Is(context.Cause(ctx), errMoved) {
+			_ = shared.Close() // what goes on over it would wait for an answer
+		}
 		wg.Wait()
-		if err := store.Close(); err != nil {
+		if err := store.Close(); err != nil && !errors.Is(err, kv.ErrClosed) {
 			c.log.Warn("the shared store did not close well", "error", err)
 		}
 	}()
@@ -205,6 +215,25 @@ func (c *cluster) enter(ctx context.Context, shared kv.Shared) (clusterRecord, e
 			return there, ctx.Err()
 		}
 		c.gate.shut(nil) // an earlier refusal may be over
+	}
+}
+
+// errMoved ends a session whose host has another address: connections from the
+// old one hang, and this host's mark would end before that is noticed.
+var errMoved = errors.New("this host's address has changed")
+
+func (c *cluster) setLost(lost context.CancelCauseFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost = lost
+}
+
+// redial has the session begin anew, with new connections.
+func (c *cluster) redial() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost != nil {
+		c.lost(errMoved)
 	}
 }
 
@@ -292,7 +321,9 @@ func (c *cluster) ready(ctx context.Context) error {
 // tellHosts tells those who want to know which hosts there are.
 func (c *cluster) tellHosts(ctx context.Context) {
 	for ctx.Err() == nil {
-		c.lookAtUnderlay()
+		if before := c.peers.Self().VTEP; c.lookAtUnderlay() && before.IsValid() {
+			c.redial()
+		}
 		c.cfg.setUnderlay(c.underlay())
 		if err := c.leases.HostsChanged(ctx); err != nil && ctx.Err() == nil {
 			c.log.Warn("leases don't know yet which hosts are alive", "error", err)
@@ -306,9 +337,12 @@ func (c *cluster) tellHosts(ctx context.Context) {
 	}
 }
 
-func (c *cluster) lookAtUnderlay() {
+// lookAtUnderlay reports whether the tunnels end elsewhere now.
+func (c *cluster) lookAtUnderlay() bool {
 	addr, _, _ := c.cfg.underlay.now()
+	moved := addr != c.peers.Self().VTEP
 	c.peers.SetVTEP(addr)
+	return moved
 }
 
 // underlay is how this host reaches those that are alive.

@@ -46,7 +46,11 @@ func (s *session) run(ctx context.Context, wg *sync.WaitGroup) {
 	}
 	s.cfg.changed()
 	<-ctx.Done()
-	s.gate.shut(context.Cause(ctx))
+	if err := context.Cause(ctx); !errors.Is(err, errMoved) {
+		s.gate.shut(err)
+		return
+	}
+	s.gate.shut(nil)
 }
 
 // end ends the session where one of its parts did by itself.
