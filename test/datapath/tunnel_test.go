@@ -22,7 +22,6 @@ func underlays() []underlay {
 			{name: "flow tunnel over IPv6", tunnels: []string{flow}, six: true},
 			{name: "kernel tunnel over IPv4", tunnels: []string{kernel}},
 			// Hosts with and without the kernel's datapath.
-			{name: "both tunnels over IPv4", tunnels: []string{flow, kernel}},
 			{name: "both tunnels over IPv6", tunnels: []string{flow, kernel}, six: true},
 		}
 	}

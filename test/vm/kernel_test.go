@@ -31,7 +31,6 @@ var suites = []suite{
 		"tunnel-flow-v4":   {"-test.run=^TestTunnel$/^flow_tunnel_over_IPv4$"},
 		"tunnel-flow-v6":   {"-test.run=^TestTunnel$/^flow_tunnel_over_IPv6$"},
 		"tunnel-kernel-v4": {"-test.run=^TestTunnel$/^kernel_tunnel_over_IPv4$"},
-		"tunnel-both-v4":   {"-test.run=^TestTunnel$/^both_tunnels_over_IPv4$"},
 		"tunnel-both-v6":   {"-test.run=^TestTunnel$/^both_tunnels_over_IPv6$"},
 		// Figures of instructions rather than of time (Boot.OwnTime), so they vary
 		// little.
