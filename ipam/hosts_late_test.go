@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -182,4 +184,99 @@ func TestReservationsAreMadeSureOf(t *testing.T) {
 	h1.ok(h1.reg.Unreserve(h1.ctx, h1.pool.ID, "web"))
 	h1.holds("172.16.0.2", "web live")
 	h2.sees("172.16.0.2", "web live")
+}
+
+// A host's copy may have a name's new address and not yet that another name
+// lost it: a conflict told the one, and the news of the other is on its way.
+func TestCopyOfTwoMoments(t *testing.T) {
+	c := newCluster(t, "h1")
+	h1 := c.hosts["h1"]
+	h1.gets("web", "172.16.0.2")
+	h1.release("172.16.0.2")
+	old := kv.Op{Key: "lease/172.16.0.0/24/web", Value: c.store.Data()["lease/172.16.0.0/24/web"]}
+	h1.later(time.Second)
+	h1.fixes("db", "172.16.0.2")
+	for key, value := range c.store.Data() {
+		if !strings.HasPrefix(key, "host/") {
+			h1.ok(h1.store.Commit(t.Context(), []kv.Op{{Key: key, Value: value}}))
+		}
+	}
+	h1.ok(h1.store.Commit(t.Context(), []kv.Op{old}))
+	h1.down()
+	h1.shared = h1.shared.Reopen()
+	h1.shared.Cut()
+	h1.cfg.Shared = h1.shared
+	h1.open()
+	h1.holds("172.16.0.2", "db live fixed")
+	h1.shared.Mend()
+	h1.follow()
+	h1.holds("172.16.0.2", "db live fixed")
+}
+
+// A conflict tells of one name ahead of the news that lead there: another name
+// that had the address meanwhile comes and goes without it.
+func TestNewsOfTwoNamesOutOfOrder(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.down() // its news are handed to it here
+	record := func(name string) kv.Op {
+		key := "lease/172.16.0.0/24/" + name
+		return kv.Op{Key: key, Value: c.store.Data()[key]}
+	}
+	h2.fixes("first", "172.16.0.2")
+	first := record("first")
+	h2.release("172.16.0.2")
+	h2.fixes("second", "172.16.0.2")
+	for _, ops := range [][]kv.Op{{record("second")}, {first}, {{Key: first.Key, Delete: true}}} {
+		h1.ok(h1.reg.Learn(t.Context(), kv.Change{Ops: ops}))
+	}
+	h1.holds("172.16.0.2", "second live fixed")
+}
+
+// News of hosts gets in between two tries, as other news does: a decision may
+// wait for it.
+func TestNewsOfHostsBetweenTwoTries(t *testing.T) {
+	c := newCluster(t, "h1")
+	h1 := c.hosts["h1"]
+	h1.down()
+	store := &clashing{Shared: h1.shared}
+	h1.cfg.Shared = store
+	h1.open()
+	h1.follow()
+	heard := make(chan struct{})
+	go func() {
+		<-store.clashed()
+		h1.ok(h1.reg.HostsChanged(h1.ctx))
+		close(heard)
+	}()
+	store.until = heard
+	h1.gets("web", "172.16.0.2")
+}
+
+// clashing has commits clash until news was heard.
+type clashing struct {
+	kv.Shared
+	until <-chan struct{}
+	first chan struct{}
+	once  sync.Once
+}
+
+func (c *clashing) clashed() <-chan struct{} {
+	c.once.Do(func() { c.first = make(chan struct{}) })
+	return c.first
+}
+
+func (c *clashing) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
+	select {
+	case <-c.until:
+		return c.Shared.Commit(ctx, ops, conds...)
+	default:
+	}
+	c.clashed()
+	select {
+	case <-c.first:
+	default:
+		close(c.first)
+	}
+	return &kv.Conflict{}
 }

@@ -17,7 +17,21 @@ import (
 // are passed over. Its caller gives it every change, in order; the first has
 // everything there is.
 func (r *Registry) Learn(ctx context.Context, c kv.Change) error {
-	n := news{Change: c, learned: make(chan struct{})}
+	return r.hear(ctx, func() {
+		t := r.newTx()
+		first := !r.synced
+		t.learnChange(c.Fresh())
+		t.publish(ctx)
+		if first && !r.cfg.Standalone {
+			close(r.syncedC) // who waits for it reads the names at once
+		}
+	})
+}
+
+// hear returns when take has taken news over, which it does between others'
+// decisions.
+func (r *Registry) hear(ctx context.Context, take func()) error {
+	n := news{take: take, learned: make(chan struct{})}
 	r.newsMu.Lock()
 	r.news = append(r.news, n)
 	r.newsMu.Unlock()
@@ -33,26 +47,20 @@ func (r *Registry) Learn(ctx context.Context, c kv.Change) error {
 	}
 }
 
-// news is a change that waits to be learned.
+// news is what waits to be learned.
 type news struct {
-	kv.Change
+	take    func()
 	learned chan struct{}
 }
 
-// drain takes over the changes that wait.
-func (r *Registry) drain(ctx context.Context) {
+// drain takes over the news that wait.
+func (r *Registry) drain() {
 	r.newsMu.Lock()
 	waiting := r.news
 	r.news = nil
 	r.newsMu.Unlock()
 	for _, n := range waiting {
-		t := r.newTx()
-		first := !r.synced
-		t.learnChange(n.Fresh())
-		t.publish(ctx)
-		if first && !r.cfg.Standalone {
-			close(r.syncedC) // who waits for it reads the names at once
-		}
+		n.take()
 		close(n.learned)
 	}
 }
@@ -301,11 +309,14 @@ func (t *tx) learnLease(op kv.Op) error {
 	}
 	t.movedAway(old, l)
 	if l != nil {
-		if other := p.addrs[l.addr]; other != nil && other.name != name {
+		if other := p.addrs[l.addr]; other != nil && other.name != name && t.r.isBehind(leaseKey(id, other.name)) {
 			t.supplant(other)
 		}
 	}
 	t.replace(p, name, old, l)
+	if old != nil {
+		p.settled(old.addr)
+	}
 	return nil
 }
 
@@ -340,13 +351,16 @@ func (t *tx) learnAddr(op kv.Op) {
 	}
 }
 
-// supplant ends a lease whose address the store gave to another name. What the
-// store has for the name is known, or on its way.
+// supplant takes back what this host changed about a lease whose address the
+// store gave to another name. What became of the name is on its way, if it is
+// not known.
 func (t *tx) supplant(l *lease) {
-	delete(t.r.behind, leaseKey(l.pool.id, l.name))
+	key := leaseKey(l.pool.id, l.name)
+	base := t.r.base(key)
+	delete(t.r.behind, key)
 	delete(t.r.behind, addrKey(l.pool.id, l.addr))
 	t.movedAway(l, nil)
-	t.replace(l.pool, l.name, l, nil)
+	t.replace(l.pool, l.name, l, base)
 }
 
 // isBehind tells whether the store is to learn the key yet.
@@ -469,19 +483,22 @@ func (r *Registry) Problems() []string {
 
 // HostsChanged has the registry look again at which hosts are alive.
 func (r *Registry) HostsChanged(ctx context.Context) error {
-	return r.run(ctx, &call{learns: true, do: func(t *tx) error {
-		alive := make([]bool, len(r.hosts.alive))
-		changed := false
-		for n := range alive {
-			alive[n] = hostNumber(n) == me || hostNumber(n) != nowhere && r.cfg.Hosts.Alive(r.hosts.ids[n])
-			changed = changed || alive[n] != r.hosts.alive[n]
-		}
-		if !changed {
-			return nil
-		}
+	return r.hear(ctx, func() {
+		t := r.newTx()
+		t.lookAtHosts()
+		t.publish(ctx)
+	})
+}
+
+func (t *tx) lookAtHosts() {
+	r := t.r
+	alive := make([]bool, len(r.hosts.alive))
+	for n := range alive {
+		alive[n] = hostNumber(n) == me || hostNumber(n) != nowhere && r.cfg.Hosts.Alive(r.hosts.ids[n])
+	}
+	if !slices.Equal(alive, r.hosts.alive) {
 		t.setAlive(alive)
-		return nil
-	}})
+	}
 }
 
 // setAlive says which hosts are alive, by number.

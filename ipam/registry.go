@@ -228,11 +228,19 @@ func (r *Registry) loadLease(p *pool, key, name string, value []byte) error {
 	if !p.rec.Subnet.Contains(l.addr) {
 		return badRecord(key, fmt.Errorf("%w: %s lies outside", errRecord, l.addr))
 	}
-	if other := p.addrs[l.addr]; other != nil {
-		return badRecord(key, fmt.Errorf("%w: %s is %s's too", errRecord, l.addr, other.name))
-	}
 	if l.host == nowhere {
 		l.host = me
+	}
+	if other := p.addrs[l.addr]; other != nil {
+		if !r.shared() && l.host == me && other.host == me {
+			return badRecord(key, fmt.Errorf("%w: %s is %s's too", errRecord, l.addr, other.name))
+		}
+		// A copy of a shared store has what a conflict told about one name before
+		// it has what became of another. Who came later has the address.
+		if other.since > l.since {
+			return nil
+		}
+		r.apply(p, other.name, nil)
 	}
 	if l.live && l.host != me && !r.shared() {
 		// This host has left the others: it keeps their names.

@@ -188,7 +188,7 @@ func (t *tx) cond(key string) kv.Cond {
 // serveShared decides and writes a batch where others write too.
 func (r *Registry) serveShared(ctx context.Context, batch []*call) {
 	for tries := 0; len(batch) > 0; {
-		r.drain(ctx)
+		r.drain()
 		if batch[0].learns {
 			t := r.newTx()
 			batch[0].err = t.try(batch[0].do)
@@ -325,7 +325,7 @@ func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
 		defer pause.Stop()
 		<-pause.C
 	}
-	r.drain(ctx)
+	r.drain()
 }
 
 // decideAway decides what this host may decide alone.

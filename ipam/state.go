@@ -163,6 +163,9 @@ type pool struct {
 	rec   poolRecord
 	names map[string]*lease
 	addrs map[netip.Addr]*lease
+	// contested are addresses that several names have as far as is known, in a
+	// shared store.
+	contested map[netip.Addr]struct{}
 	// mine is what this host does with the pool, nil for nothing; others is
 	// what others do, by host id. Both are replaced, never changed.
 	mine   *use
@@ -178,7 +181,36 @@ type pool struct {
 }
 
 func newPool(id string) *pool {
-	return &pool{id: id, names: map[string]*lease{}, addrs: map[netip.Addr]*lease{}}
+	return &pool{id: id, names: map[string]*lease{}, addrs: map[netip.Addr]*lease{}, contested: map[netip.Addr]struct{}{}}
+}
+
+// contest notes that l is about to take the place of another name's lease: news
+// of two keys may come in another order than they were written.
+func (p *pool) contest(l *lease) {
+	if other := p.addrs[l.addr]; other != nil && other.name != l.name {
+		p.contested[l.addr] = struct{}{}
+	}
+}
+
+// settled gives an address to the name that has it still, once another lost it.
+func (p *pool) settled(addr netip.Addr) {
+	if _, two := p.contested[addr]; !two {
+		return
+	}
+	var last *lease
+	n := 0
+	for _, l := range p.names {
+		if l.addr == addr {
+			last = l
+			n++
+		}
+	}
+	if n < 2 {
+		delete(p.contested, addr)
+	}
+	if last != nil && p.addrs[addr] == nil {
+		p.addrs[addr] = last
+	}
 }
 
 func (p *pool) public() Pool {

@@ -205,6 +205,9 @@ func (t *tx) note(level slog.Level, msg string, attrs ...slog.Attr) {
 
 func (t *tx) pool(id string) (*pool, error) {
 	p := t.r.pools[id]
+	if p == nil && t.r.shared() && !t.r.synced {
+		return nil, fmt.Errorf("%w: it was not read since dockstack started, and this host has not heard of pool %q before; try again when the store is back", kv.ErrAway, id)
+	}
 	if p == nil {
 		return nil, fmt.Errorf("%w %q: dockstack's store does not have it; remove the network and create it again", ErrUnknownPool, id)
 	}
@@ -221,10 +224,11 @@ func (t *tx) held(l *lease) bool {
 		return false
 	case l.host != me:
 		return t.r.up(l.host)
-	case l.endpoint != "":
-		return t.r.cfg.Alive == nil || t.r.cfg.Alive(l.endpoint)
+	case l.unsure || t.now.Sub(l.wantedAt()) <= attachWithin:
+		// Its endpoint comes, or its link is on the way into the container.
+		return true
 	default:
-		return l.unsure || t.now.Sub(l.wantedAt()) <= attachWithin
+		return l.endpoint != "" && (t.r.cfg.Alive == nil || t.r.cfg.Alive(l.endpoint))
 	}
 }
 
@@ -266,6 +270,7 @@ func (r *Registry) apply(p *pool, name string, l *lease) {
 		delete(p.names, name)
 	} else {
 		p.names[name] = l
+		p.contest(l)
 		p.addrs[l.addr] = l
 		r.attached(l)
 	}
