@@ -10,6 +10,7 @@
 package ahead
 
 import (
+	"bytes"
 	"context"
 	"iter"
 	"sync"
@@ -90,11 +91,18 @@ func (f *Flight) End(told ...Event) {
 		b.notes = map[string]note{}
 	}
 	for _, e := range told {
-		if old, ok := b.notes[e.Op.Key]; ok && old.Rev >= e.Rev {
+		old, ok := b.notes[e.Op.Key]
+		if ok && old.Rev >= e.Rev {
 			continue
 		}
-		b.seq++
-		b.notes[e.Op.Key] = note{Event: e, seq: b.seq}
+		n := note{Event: e, seq: old.seq}
+		if !ok || old.Op.Delete != e.Op.Delete || !bytes.Equal(old.Op.Value, e.Op.Value) {
+			// Else it was told before, and is no reason to tell it once more: a commit
+			// that is tried again and again would keep a stream from going on.
+			b.seq++
+			n.seq = b.seq
+		}
+		b.notes[e.Op.Key] = n
 		b.order = append(b.order, stamp{rev: e.Rev, key: e.Op.Key})
 	}
 	if len(b.order) > Limit {
