@@ -250,7 +250,7 @@ func TestNewsOfHostsBetweenTwoTries(t *testing.T) {
 		close(heard)
 	}()
 	store.until = heard
-	h1.gets("web", "172.16.0.2")
+	h1.fixes("web", "172.16.0.2")
 }
 
 // clashing has commits clash until news was heard.
