@@ -594,3 +594,21 @@ func TestStartAndEndCostOneCommitEach(t *testing.T) {
 		}
 	}
 }
+
+func TestKnownNamesStartWhileTheSharedStoreIsFull(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	a := c.hosts["a"]
+	a.gets("web", "172.16.0.2")
+	a.release("172.16.0.2")
+	full := fmt.Errorf("%w: etcd 192.0.2.1:2379 has a full database (alarm NOSPACE)", kv.ErrNoSpace)
+	a.shared.FailNext(full)
+	if _, err := a.ask("new"); !errors.Is(err, kv.ErrNoSpace) || !strings.Contains(err.Error(), "never ran on this host") {
+		t.Errorf("a new name: %v", err)
+	}
+	a.shared.FailNext(full)
+	a.gets("web", "172.16.0.2")
+	a.ok(a.reg.Flush(a.ctx))
+	if _, err := c.hosts["b"].ask("web"); !errors.Is(err, ipam.ErrElsewhere) {
+		t.Errorf("on another host, after the store has room again: %v", err)
+	}
+}

@@ -210,7 +210,8 @@ func (r *Registry) serveShared(ctx context.Context, batch []*call) {
 			tries++
 			r.learnNow(ctx, conflict, tries)
 			continue
-		case errors.Is(err, kv.ErrAway):
+		case errors.Is(err, kv.ErrAway), errors.Is(err, kv.ErrNoSpace):
+			// A full store takes nothing, as one that is away.
 			t.back(mark{})
 			r.decideAway(ctx, batch[:n], err)
 		default:
