@@ -108,6 +108,34 @@ func TestHostDiesHard(t *testing.T) {
 	c.same("after web went back", before, "ext")
 }
 
+// TestEngineStopsCleanly: a host that is shut down lets go of its names at
+// once, and agrees when it is back.
+func TestEngineStopsCleanly(t *testing.T) {
+	c := newCluster(t)
+	c.create("ext", "--ipv6", "--subnet", "172.29.0.0/24", "--subnet", "fd00:29::/64")
+	c.h1.docker(c.h1.ofName("web", "ext", "--restart", "always")...)
+	c.h1.docker(c.h1.ofName("db", "ext", "--restart", "always")...)
+	c.h3.run("client", "ext")
+	before := c.picture("ext")
+	web := c.h1.ipv4("web", "ext")
+	c.check(c.h1.EngineStop(c.h1.ctx()))
+	stopped := time.Now()
+	c.h2.docker(c.h2.ofName("web", "ext")...)
+	c.h3.reaches("client", "web-h2", web, 5*time.Second)
+	t.Logf("web is reached on h2 %.1f s after h1's engine stopped", time.Since(stopped).Seconds())
+	c.check(c.h1.EngineStart(c.h1.ctx()))
+	c.h1.eventually(time.Minute, func() string {
+		if c.h1.docker("inspect", "-f", "{{.State.Running}}", "db") != "true" {
+			return "db does not run"
+		}
+		return ""
+	})
+	c.same("after h1's engine was back", before, "ext")
+	c.answers(before)
+	c.reachable(before, "ext")
+	c.h3.meets("client", "web-h2", web)
+}
+
 // TestCutOffHost: a host that is cut off for longer than its mark lives goes
 // on serving its own containers, and does not fight for the names that moved
 // meanwhile.

@@ -108,6 +108,29 @@ func TestOverlaysApart(t *testing.T) {
 	}
 }
 
+// TestAutomaticSubnetsAcrossHosts: networks without a subnet get one that no
+// other host's has.
+func TestAutomaticSubnetsAcrossHosts(t *testing.T) {
+	c := newCluster(t)
+	seen := map[netip.Prefix]string{}
+	c.each(func(h *host) {
+		for _, name := range []string{"one", "two"} {
+			h.create(name, "--ipv6")
+			for _, subnet := range h.subnets(name) {
+				for other, where := range seen {
+					if subnet.Overlaps(other) {
+						t.Errorf("%s of %s on %s overlaps %s of %s", subnet, name, h.Name, other, where)
+					}
+				}
+				seen[subnet] = name + " on " + h.Name
+			}
+		}
+	})
+	if want := 2 * 2 * len(c.hosts); len(seen) != want {
+		t.Errorf("%d subnets, want %d: %v", len(seen), want, seen)
+	}
+}
+
 var vxlanID = regexp.MustCompile(`vxlan id (\d+)`)
 
 // vnis are the overlays that the host has a tunnel for.

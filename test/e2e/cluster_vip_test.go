@@ -51,10 +51,17 @@ func TestVIPMovesAcrossHosts(t *testing.T) {
 	for _, h := range []*host{c.h1, c.h2, c.h1} {
 		name := "on-" + h.Name
 		dev := h.device(name, h.ipv4(name, "net")).Name
+		pid := h.docker("inspect", "-f", "{{.State.Pid}}", name)
 		h.does(name, "ip", "addr", "add", vip+"/24", "dev", dev)
-		_, _ = h.within(name, "arping", "-U", "-c", "1", "-w", "1", "-I", dev, vip) // nobody answers: that is an error to it
-		t.Logf("h3 reaches the VIP on %s %s after its announcement", h.Name,
+		announced := make(chan struct{})
+		go func() {
+			defer close(announced)
+			// It waits for a while for answers, which nobody gives: that is an error to it.
+			_, _ = h.Exec(t.Context(), "nsenter", "-n", "-t", pid, "arping", "-U", "-c", "1", "-w", "1", "-I", dev, vip)
+		}()
+		t.Logf("h3 reaches the VIP on %s %s after its announcement began", h.Name,
 			c.h3.reaches("on-h3", name, netip.MustParseAddr(vip), 5*time.Second).Round(time.Millisecond))
+		<-announced
 		h.does(name, "ip", "addr", "del", vip+"/24", "dev", dev)
 	}
 }
