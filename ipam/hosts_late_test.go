@@ -246,7 +246,11 @@ func TestNewsOfHostsBetweenTwoTries(t *testing.T) {
 	heard := make(chan struct{})
 	go func() {
 		<-store.clashed()
-		h1.ok(h1.reg.HostsChanged(h1.ctx))
+		// One after the other, as they come.
+		for range 100 {
+			h1.ok(h1.reg.HostsChanged(h1.ctx))
+			h1.ok(h1.reg.Learn(h1.ctx, kv.Change{}))
+		}
 		close(heard)
 	}()
 	store.until = heard

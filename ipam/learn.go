@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dockstack/dockstack/internal/kv"
 )
@@ -35,6 +36,10 @@ func (r *Registry) hear(ctx context.Context, take func()) error {
 	r.newsMu.Lock()
 	r.news = append(r.news, n)
 	r.newsMu.Unlock()
+	select {
+	case r.newsCame <- struct{}{}:
+	default:
+	}
 	served := make(chan error, 1)
 	go func() { served <- r.run(ctx, &call{learns: true, do: func(*tx) error { return nil }}) }()
 	select {
@@ -51,6 +56,19 @@ func (r *Registry) hear(ctx context.Context, take func()) error {
 type news struct {
 	take    func()
 	learned chan struct{}
+}
+
+// drainUntil takes over news for a while. One that waits for its turn holds up
+// all that come after it, and there may be hundreds.
+func (r *Registry) drainUntil(over <-chan time.Time) {
+	for {
+		r.drain()
+		select {
+		case <-r.newsCame:
+		case <-over:
+			return
+		}
+	}
 }
 
 // drain takes over the news that wait.

@@ -91,6 +91,8 @@ type Registry struct {
 	// news are changes that wait to be learned.
 	newsMu sync.Mutex
 	news   []news
+	// newsCame gets a value with each.
+	newsCame chan struct{}
 	// claimed are addresses that a conflict told of, whose leases are not known
 	// yet.
 	claimed map[string]struct{}
@@ -147,6 +149,7 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 		hosts:     newHosts(cfg.Host),
 		syncedC:   make(chan struct{}),
 		claimed:   map[string]struct{}{},
+		newsCame:  make(chan struct{}, 1),
 		told:      map[uint32]struct{}{},
 		moved:     map[string]string{},
 		lost:      map[string]string{},

@@ -324,7 +324,7 @@ func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
 	if more {
 		pause := time.NewTimer(time.Duration(rand.Int64N(int64(min(tries, 10)))+1) * 5 * time.Millisecond) //nolint:gosec // a pause
 		defer pause.Stop()
-		<-pause.C
+		r.drainUntil(pause.C)
 	}
 	r.drain()
 }
