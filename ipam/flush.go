@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -45,7 +46,10 @@ func (r *Registry) Flush(ctx context.Context) error {
 // tells whether there is more.
 func (t *tx) flush() (more bool) {
 	most := t.r.atOnce()
-	for _, key := range slices.Sorted(maps.Keys(t.r.behind)) {
+	keys := slices.SortedFunc(maps.Keys(t.r.behind), func(a, b string) int {
+		return cmp.Or(cmp.Compare(lateOrder(a), lateOrder(b)), cmp.Compare(a, b))
+	})
+	for _, key := range keys {
 		if len(t.keys) >= most {
 			return true
 		}
@@ -66,7 +70,10 @@ func (t *tx) guardLate(key string) {
 	if p := t.r.pools[id]; ok && p != nil && p.names[name] != nil {
 		// Others rely on its being this host's only while that is alive.
 		t.guardOwnMark()
-		t.guard(addrKey(id, p.names[name].addr))
+		addr := addrKey(id, p.names[name].addr)
+		if t.guard(addr); t.r.isBehind(addr) {
+			t.write(addr)
+		}
 	}
 }
 

@@ -90,7 +90,9 @@ func (t *tx) learnChange(c kv.Change) {
 		t.whole = true
 	}
 	ops := lastOps(c.Ops)
+	var running []string
 	if c.Whole {
+		running = t.running()
 		clear(r.claimed)
 		// It may be lower than what was known: the store is another one, or was
 		// put back from a backup.
@@ -105,6 +107,7 @@ func (t *tx) learnChange(c kv.Change) {
 	}
 	t.learnAll(ops, func(op kv.Op) bool { return !op.Delete && strings.HasPrefix(op.Key, leasePrefix) })
 	r.synced = true
+	t.asBefore(running)
 	if len(r.behind) > 0 {
 		r.flushSoon()
 	}
@@ -157,8 +160,12 @@ func (t *tx) forget(ops []kv.Op) {
 	for _, op := range ops {
 		seen[op.Key] = struct{}{}
 	}
+	there := func(key string) bool {
+		_, there := seen[key]
+		return there
+	}
 	gone := func(key string) {
-		if _, there := seen[key]; !there {
+		if !there(key) {
 			t.learn(kv.Op{Key: key, Delete: true})
 		}
 	}
@@ -169,8 +176,11 @@ func (t *tx) forget(ops []kv.Op) {
 		for host := range p.others {
 			gone(useKey(id, host))
 		}
-		if p.mine != nil {
-			gone(useKey(id, t.r.cfg.Host))
+		if !there(useKey(id, t.r.cfg.Host)) {
+			t.missing(p)
+		}
+		if !there(poolKey(id)) {
+			t.missingPool(p, there)
 		}
 	}
 	for key := range t.r.behind {
@@ -192,6 +202,10 @@ func (t *tx) learn(op kv.Op) {
 		err = t.learnUse(op)
 	case addrPrefix:
 		t.learnAddr(op)
+	case vniPrefix:
+		if !op.Delete {
+			delete(t.r.behind, op.Key)
+		}
 	}
 	if err != nil {
 		t.r.unreadable(op.Key, err)
@@ -218,8 +232,12 @@ func sameValue(base []byte, op kv.Op) bool {
 func (t *tx) learnPool(id string, op kv.Op) error {
 	p := t.r.pools[id]
 	if op.Delete {
-		return nil // pools are never forgotten
+		if p != nil && !t.r.isBehind(op.Key) {
+			t.missingPool(p, func(string) bool { return true })
+		}
+		return nil
 	}
+	delete(t.r.behind, op.Key) // who was first to write it again has the word
 	rec, err := decodePool(id, op.Value)
 	if err != nil {
 		return err
@@ -320,14 +338,20 @@ func (t *tx) learnLease(op kv.Op) error {
 	if old == nil && l == nil || old != nil && l != nil && *old == *l {
 		return nil
 	}
+	t.take(p, name, old, l)
+	return nil
+}
+
+// take puts what was learned of a name in place of what was known.
+func (t *tx) take(p *pool, name string, old, l *lease) {
 	for _, known := range []*lease{old, l} {
 		if known != nil && len(t.r.claimed) > 0 {
-			delete(t.r.claimed, addrKey(id, known.addr))
+			delete(t.r.claimed, addrKey(p.id, known.addr))
 		}
 	}
 	t.movedAway(old, l)
 	if l != nil {
-		if other := p.addrs[l.addr]; other != nil && other.name != name && t.r.isBehind(leaseKey(id, other.name)) {
+		if other := p.addrs[l.addr]; other != nil && other.name != name && t.r.isBehind(leaseKey(p.id, other.name)) {
 			t.supplant(other)
 		}
 	}
@@ -335,7 +359,6 @@ func (t *tx) learnLease(op kv.Op) error {
 	if old != nil {
 		p.settled(old.addr)
 	}
-	return nil
 }
 
 // readLease is the lease that op holds, nil where it removes one.
@@ -404,8 +427,12 @@ func (t *tx) settle(op kv.Op, mine, theirs *lease) bool {
 			return false
 		}
 		t.r.behind[addrKey(mine.pool.id, mine.addr)] = nil
-	case theirs.addr != mine.addr, t.elsewhere(theirs):
+	case t.elsewhere(theirs), theirs.addr != mine.addr && (theirs.host != me || theirs.live || !mine.live):
 		return false
+	case theirs.addr != mine.addr:
+		// What this host's name had before, in a store that was put back.
+		t.r.behind[addrKey(mine.pool.id, mine.addr)] = nil
+		t.r.behind[addrKey(mine.pool.id, theirs.addr)] = []byte(mine.name)
 	case theirs.host != me && !mine.live:
 		return false
 	default:
@@ -448,6 +475,9 @@ func (t *tx) movedAway(old, l *lease) {
 		return
 	}
 	key := leaseKey(old.pool.id, old.name)
+	if old.endpoint != "" && (l == nil || l.host != me || l.addr != old.addr) {
+		t.r.lost[old.endpoint] = key
+	}
 	var text string
 	switch {
 	case l == nil:
@@ -464,39 +494,7 @@ func (t *tx) movedAway(old, l *lease) {
 	}
 	t.warn("a name moved away while this host was cut off, and its container here is kept off the network",
 		slog.String("network", old.pool.rec.network()), slog.String("name", old.container()), slog.String("addr", old.addr.String()))
-	t.r.lost[old.endpoint] = key
 	t.r.problem(key, text+"; it is kept off the network: stop it here, and start it where it is to run")
-}
-
-// problem notes what a person should know, under the key that it is about.
-func (r *Registry) problem(key, text string) {
-	r.moved[key] = text
-	r.showProblems()
-}
-
-func (r *Registry) solved(key string) {
-	if _, known := r.moved[key]; known {
-		delete(r.moved, key)
-		r.showProblems()
-	}
-}
-
-func (r *Registry) showProblems() {
-	all := make([]string, 0, len(r.moved))
-	for _, text := range r.moved {
-		all = append(all, text)
-	}
-	slices.Sort(all)
-	r.problems.Store(&all)
-}
-
-// Problems are what a person should know: names that moved away while this
-// host was cut off, records that can't be read. It does not wait.
-func (r *Registry) Problems() []string {
-	if all := r.problems.Load(); all != nil {
-		return *all
-	}
-	return nil
 }
 
 // HostsChanged has the registry look again at which hosts are alive.
@@ -552,116 +550,4 @@ func (t *tx) foundAlive(id string) {
 	alive := slices.Clone(t.r.hosts.alive)
 	alive[n] = true
 	t.setAlive(alive)
-}
-
-// Place is an address that a container on another host has.
-type Place struct {
-	Addr netip.Addr
-	MAC  [6]byte
-	// Host is the host's id.
-	Host string
-}
-
-// Move is news of where a network's addresses are on other hosts.
-type Move struct {
-	VNI uint32
-	// Whole: Set is all there is.
-	Whole bool
-	Set   []Place
-	Gone  []netip.Addr
-}
-
-// elsewhere tells whether the lease is a container's on another host.
-func elsewhere(l *lease) bool { return l != nil && l.live && l.host != me }
-
-// place tells where a lease's container is, if on another host.
-func (r *Registry) place(l *lease) (Place, bool) {
-	if l == nil || !l.live || l.host == me || !r.up(l.host) {
-		return Place{}, false
-	}
-	return Place{Addr: l.addr, MAC: l.hardware(), Host: r.hostID(l.host)}, true
-}
-
-// tellMoves tells what the batch changed about addresses on other hosts, of
-// networks that this host has.
-func (t *tx) tellMoves() {
-	if t.r.cfg.Moved == nil || !t.r.shared() {
-		return
-	}
-	var moves []Move
-	if t.whole {
-		moves = t.r.wholeMoves()
-	} else {
-		moves = t.moves()
-	}
-	if len(moves) > 0 {
-		t.r.cfg.Moved(moves)
-	}
-}
-
-// moves are the single changes of the batch.
-func (t *tx) moves() []Move {
-	byVNI := map[uint32]*Move{}
-	type at struct {
-		pool *pool
-		addr netip.Addr
-	}
-	done := map[at]bool{}
-	for _, s := range t.undo {
-		if s.kind != stepLease || s.pool.network() == "" || s.pool.rec.VNI == 0 {
-			continue
-		}
-		for _, l := range []*lease{s.old, s.new} {
-			if l == nil || done[at{s.pool, l.addr}] || !elsewhere(s.old) && !elsewhere(s.new) {
-				continue
-			}
-			done[at{s.pool, l.addr}] = true
-			m := byVNI[s.pool.rec.VNI]
-			if m == nil {
-				m = &Move{VNI: s.pool.rec.VNI}
-				byVNI[m.VNI] = m
-			}
-			if place, there := t.r.place(s.pool.addrs[l.addr]); there {
-				m.Set = append(m.Set, place)
-			} else {
-				m.Gone = append(m.Gone, l.addr)
-			}
-		}
-	}
-	moves := make([]Move, 0, len(byVNI))
-	for _, m := range byVNI {
-		moves = append(moves, *m)
-	}
-	return moves
-}
-
-// wholeMoves are all addresses on other hosts; of networks that this host had
-// and has no more, that there are none.
-func (r *Registry) wholeMoves() []Move {
-	byVNI := map[uint32]*Move{}
-	for vni := range r.told {
-		byVNI[vni] = &Move{VNI: vni, Whole: true}
-	}
-	clear(r.told)
-	for _, p := range r.pools {
-		if p.network() == "" || p.rec.VNI == 0 {
-			continue
-		}
-		r.told[p.rec.VNI] = struct{}{}
-		m := byVNI[p.rec.VNI]
-		if m == nil {
-			m = &Move{VNI: p.rec.VNI, Whole: true}
-			byVNI[m.VNI] = m
-		}
-		for _, l := range p.names {
-			if place, there := r.place(l); there {
-				m.Set = append(m.Set, place)
-			}
-		}
-	}
-	moves := make([]Move, 0, len(byVNI))
-	for _, m := range byVNI {
-		moves = append(moves, *m)
-	}
-	return moves
 }
