@@ -245,8 +245,9 @@ func (r *Registry) loadLease(p *pool, key, name string, value []byte) error {
 		}
 		r.apply(p, other.name, nil)
 	}
-	if l.live && l.host != me && !r.shared() {
-		// This host has left the others: it keeps their names.
+	if l.live && l.host != me && (!r.shared() || r.cfg.Standalone) {
+		// This host has left the others: it keeps their names, which nobody runs
+		// where it is going.
 		l.live = false
 	}
 	l.unsure = l.live && l.host == me
