@@ -284,3 +284,25 @@ func (c *clashing) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) er
 	}
 	return &kv.Conflict{}
 }
+
+// Where two names seem to have an address, the one that moves away takes along
+// what is noted of it.
+func TestNameMovesFromAnAddressThatSeemsAnothers(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h2.fixes("first", "172.16.0.2")
+	key := "lease/172.16.0.0/24/first"
+	first := kv.Op{Key: key, Value: c.store.Data()[key]}
+	h2.release("172.16.0.2")
+	h2.fixes("second", "172.16.0.2")
+	h2.release("172.16.0.2")
+	h1.sees("172.16.0.2", "second parked fixed")
+	h1.ok(h1.reg.Learn(t.Context(), kv.Change{Ops: []kv.Op{first}})) // late
+	h1.fixes("second", "172.16.0.3")
+	if got, there := c.store.Data()["addr/172.16.0.0/24/172.16.0.2"]; there {
+		t.Errorf("172.16.0.2 is still %q's", got)
+	}
+	if got := string(c.store.Data()["addr/172.16.0.0/24/172.16.0.3"]); got != "second" {
+		t.Errorf("172.16.0.3 is %q's", got)
+	}
+}

@@ -385,10 +385,15 @@ func (t *tx) learnAddr(op kv.Op) {
 	}
 	id, text, _ := splitKey(op.Key, addrPrefix)
 	addr, err := netip.ParseAddr(text)
-	if p := t.r.pools[id]; err == nil && p != nil && p.addrs[addr] != nil && !op.Delete {
-		if l := p.addrs[addr]; l.name != string(op.Value) && t.r.isBehind(leaseKey(id, l.name)) {
-			t.supplant(l)
-		}
+	p := t.r.pools[id]
+	if err != nil || p == nil || op.Delete {
+		return
+	}
+	if l := p.addrs[addr]; l != nil && l.name != string(op.Value) && t.r.isBehind(leaseKey(id, l.name)) {
+		t.supplant(l)
+	}
+	if l := p.names[string(op.Value)]; l != nil && l.addr == addr {
+		p.addrs[addr] = l // of several that seem to have it
 	}
 }
 

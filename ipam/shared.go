@@ -265,11 +265,11 @@ func (r *Registry) commitShared(ctx context.Context, t *tx) error {
 	for _, op := range ops {
 		was := t.written[op.Key]
 		known[op.Key] = true
+		conds = append(conds, kv.Cond{Key: op.Key, Value: was, Absent: was == nil})
 		if op.Delete && was == nil || !op.Delete && was != nil && bytes.Equal(op.Value, was) {
-			continue // changed and changed back
+			continue // changed and changed back, or so it seems
 		}
 		kept = append(kept, op)
-		conds = append(conds, kv.Cond{Key: op.Key, Value: was, Absent: was == nil})
 	}
 	for _, more := range [][]kv.Cond{t.guards, t.doubts} {
 		for _, c := range more {
