@@ -86,7 +86,7 @@ func (h *host) boot(ctx context.Context) {
 	h.w.ok(err)
 	shared, err := h.w.net.open(h.n)
 	h.w.ok(err)
-	p := &process{local: local, spy: newSpy(h.w.hist, shared, local, h.w.strip)}
+	p := &process{local: local, spy: newSpy(h.w, shared, local)}
 	ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	news := make(chan struct{}, 1)
 	nudge := func() {

@@ -1,6 +1,7 @@
 package consistency
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -368,11 +369,16 @@ func explain(model porcupine.Model, ops []porcupine.Operation, info porcupine.Li
 	return b.String()
 }
 
+// failer is a testing.T, or what stands for one.
 type failer interface {
 	Helper()
 	Errorf(format string, args ...any)
+	Fatal(args ...any)
 	Fatalf(format string, args ...any)
+	Log(args ...any)
 	Logf(format string, args ...any)
+	Failed() bool
+	Context() context.Context
 }
 
 var _ failer = (*testing.T)(nil)

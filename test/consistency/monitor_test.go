@@ -231,11 +231,11 @@ func (m *monitor) right(key string, was []byte) error {
 	return nil
 }
 
-// hostOf is the host where the address is live.
+// hostOf is the host where the address is live, or was last.
 func (m *monitor) hostOf(pool string, addr netip.Addr) string {
 	key := "lease/" + pool + "/" + string(m.data["addr/"+pool+"/"+addr.String()])
 	l, has := lease(kv.Op{Key: key, Value: m.data[key], Delete: m.data[key] == nil})
-	if !has || !l.live || l.addr != addr {
+	if !has || l.addr != addr {
 		return ""
 	}
 	return l.host

@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// markTTL is the hosts' own, so that they die often. etcd knows seconds.
-	markTTL = time.Second
 	// copyAfter is how late a host's copy is.
 	copyAfter = 50 * time.Millisecond
 )
@@ -28,7 +26,8 @@ const (
 type spy struct {
 	kv.Shared
 	hist  *history
-	strip func([]kv.Op, []kv.Cond) []kv.Cond
+	strip func([]kv.Cond) []kv.Cond
+	ttl   time.Duration
 	local kv.Store
 	wake  chan struct{}
 
@@ -80,8 +79,8 @@ type stored struct {
 	host           string
 }
 
-func newSpy(hist *history, shared kv.Shared, local kv.Store, strip func([]kv.Op, []kv.Cond) []kv.Cond) *spy {
-	return &spy{Shared: shared, hist: hist, local: local, strip: strip, wake: make(chan struct{}, 1), pending: map[string]kv.Op{}}
+func newSpy(w *world, shared kv.Shared, local kv.Store) *spy {
+	return &spy{Shared: shared, hist: w.hist, local: local, strip: w.strip, ttl: w.ttl, wake: make(chan struct{}, 1), pending: map[string]kv.Op{}}
 }
 
 // Commit implements kv.Store.
@@ -91,7 +90,7 @@ func (s *spy) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
 	known, _ := s.State()
 	c := commit{call: s.hist.now()}
 	if s.strip != nil {
-		conds = s.strip(ops, conds)
+		conds = s.strip(conds)
 	}
 	err := s.Shared.Commit(ctx, ops, conds...)
 	c.ret = s.hist.now()
@@ -180,7 +179,7 @@ func (s *spy) Follow(ctx context.Context, prefix string, fn func(kv.Change)) err
 
 // Hold implements kv.Shared.
 func (s *spy) Hold(ctx context.Context, mark kv.Mark) error {
-	mark.TTL, mark.After = markTTL, 3*markTTL
+	mark.TTL, mark.After = s.ttl, 3*s.ttl
 	return s.Shared.Hold(ctx, mark)
 }
 

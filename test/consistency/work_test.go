@@ -27,9 +27,9 @@ func (h *host) makeNetwork(ctx context.Context, p testPool) error {
 func (h *host) work(ctx context.Context, rng *rand.Rand, pools []testPool) {
 	for ctx.Err() == nil {
 		if h.act(context.WithoutCancel(ctx), rng, pools) {
-			wait(ctx, time.Duration(rng.IntN(15))*time.Millisecond)
+			wait(ctx, time.Duration(rng.Int64N(int64(h.w.pause))))
 		} else {
-			wait(ctx, time.Duration(20+rng.IntN(60))*time.Millisecond)
+			wait(ctx, time.Duration(rng.Int64N(5*int64(h.w.pause))))
 		}
 	}
 }
@@ -100,17 +100,22 @@ func (h *host) start(ctx context.Context, c *container, addr netip.Addr) bool {
 		return false
 	}
 	link := fmt.Sprintf("%s-%s-%d", h.id, c.name, h.serial.Add(1))
+	h.mu.Lock()
+	delete(h.links, c.link)
+	h.links[link] = true
+	h.mu.Unlock()
 	if _, err := p.reg.Attach(ctx, ipam.Endpoint{ID: link, Network: h.network(c.pool), Addrs: []netip.Addr{c.addr}}); err != nil {
 		h.w.count("attach refused")
+		h.mu.Lock()
+		delete(h.links, link)
+		h.mu.Unlock()
 		h.release(ctx, c)
 		h.forget(c)
 		return false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.links, c.link)
 	c.link, c.busy = link, false
-	h.links[link] = true
 	return true
 }
 

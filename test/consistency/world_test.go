@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/dockstack/dockstack/internal/kv"
@@ -43,13 +42,36 @@ type testPool struct {
 	names  []string
 }
 
+// plan is what a world is made of.
+type plan struct {
+	hosts int
+	seed  uint64
+	net   backend
+	// local makes what opens host n's disk.
+	local func(n int) func() (kv.Store, error)
+	// strip takes conditions from commits, in tests of the tests.
+	strip func([]kv.Cond) []kv.Cond
+	// ttl is the marks' life; etcd knows seconds. pause is the longest between two
+	// requests of a caller, and a fiftieth of that between two faults.
+	ttl, pause time.Duration
+	// patience is how long after all was mended everybody may take to agree.
+	patience time.Duration
+}
+
+// onDisk is a bbolt per host.
+func onDisk(dir string) func(int) func() (kv.Store, error) {
+	return func(n int) func() (kv.Store, error) {
+		return func() (kv.Store, error) { return boltkv.Open(filepath.Join(dir, hostID(n)+".db")) }
+	}
+}
+
 // world is hosts and their store.
 type world struct {
-	t     *testing.T
-	net   backend
+	plan
+
+	t     failer
 	hist  *history
 	hosts []*host
-	strip func([]kv.Op, []kv.Cond) []kv.Cond
 	seen  *monitor
 	rng   *rand.Rand
 
@@ -58,22 +80,17 @@ type world struct {
 	counts map[string]int
 }
 
-func newWorld(t *testing.T, hosts int, seed uint64, net backend, strip func([]kv.Op, []kv.Cond) []kv.Cond) *world {
+func newWorld(t failer, p plan) *world {
 	t.Helper()
-	w := &world{
-		t: t, net: net, hist: newHistory(), strip: strip, counts: map[string]int{},
-		rng: rand.New(rand.NewPCG(seed, 1)),
-	}
+	w := &world{plan: p, t: t, hist: newHistory(), counts: map[string]int{}, rng: rand.New(rand.NewPCG(p.seed, 1))}
 	w.seen = newMonitor(w)
-	dir := t.TempDir()
-	for n := range hosts {
-		path := filepath.Join(dir, hostID(n)+".db")
-		h := &host{
-			w: w, n: n, id: hostID(n), runs: map[string]*container{}, links: map[string]bool{},
-			local: func() (kv.Store, error) { return boltkv.Open(path) },
-		}
+	for n := range p.hosts {
+		w.hosts = append(w.hosts, &host{
+			w: w, n: n, id: hostID(n), runs: map[string]*container{}, links: map[string]bool{}, local: p.local(n),
+		})
+	}
+	for _, h := range w.hosts {
 		h.boot(t.Context())
-		w.hosts = append(w.hosts, h)
 	}
 	for _, h := range w.hosts {
 		<-h.proc.reg.Synced()
@@ -180,7 +197,7 @@ func (w *world) round(number int, d time.Duration) {
 // harm does harm until ctx ends.
 func (w *world) harm(ctx context.Context) {
 	pause := func(most time.Duration) bool { return wait(ctx, time.Duration(w.rng.Int64N(int64(most)))) }
-	for pause(600 * time.Millisecond) {
+	for pause(40 * w.pause) {
 		if w.rng.IntN(3) > 0 {
 			what := w.net.fault(w.rng)
 			w.count("fault: " + what)
@@ -188,7 +205,7 @@ func (w *world) harm(ctx context.Context) {
 		}
 		h := w.hosts[w.rng.IntN(len(w.hosts))]
 		kind := w.rng.IntN(4)
-		h.restart(ctx, kind, func() { pause(2 * time.Second) })
+		h.restart(ctx, kind, func() { pause(2 * w.ttl) })
 		w.count([]string{"fault: process killed", "fault: process stopped", "fault: machine dies", "fault: process killed, store away"}[kind])
 	}
 }
@@ -209,16 +226,17 @@ func (h *host) restart(ctx context.Context, kind int, pause func()) {
 // agree waits until everybody has the same in mind.
 func (w *world) agree(pools []testPool) {
 	w.t.Helper()
-	deadline := time.Now().Add(40 * time.Second)
+	deadline := time.Now().Add(w.patience)
 	for {
 		err := w.disagree(pools)
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("it never came that all agree: %v", err)
+			w.t.Errorf("it never came that all agree: %v", err)
+			return
 		}
-		wait(w.t.Context(), 20*time.Millisecond)
+		wait(w.t.Context(), 5*time.Millisecond)
 	}
 }
 
