@@ -3,7 +3,6 @@ package ipam
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -129,16 +128,14 @@ func (r *Registry) putUse(p *pool, host string, u *use) {
 		}
 		return
 	}
-	others := maps.Clone(p.others)
-	if u == nil {
-		delete(others, host)
-	} else {
-		if others == nil {
-			others = map[string]*use{}
-		}
-		others[host] = u
+	switch {
+	case u == nil:
+		delete(p.others, host)
+	case p.others == nil:
+		p.others = map[string]*use{host: u}
+	default:
+		p.others[host] = u
 	}
-	p.others = others
 }
 
 // setUse alters what this host does with the pool; alter gets nothing where

@@ -167,7 +167,7 @@ type pool struct {
 	// shared store.
 	contested map[netip.Addr]struct{}
 	// mine is what this host does with the pool, nil for nothing; others is
-	// what others do, by host id. Both are replaced, never changed.
+	// what others do, by host id. A use is replaced, never changed.
 	mine   *use
 	others map[string]*use
 	// cursor is the address that was last handed out to a new name.
