@@ -57,7 +57,7 @@ func (b *bench) rounds(n int) int {
 }
 
 func run(ctx context.Context, out io.Writer) error {
-	only := flag.String("only", "", "measure only what matches this regular expression (addresses, names, containers, dns, start, tcp, hosts, kernel, trips, cluster)")
+	only := flag.String("only", "", "measure only what matches this regular expression (addresses, names, containers, dns, start, tcp, hosts, kernel, trips, cluster, reach)")
 	quick := flag.Bool("quick", false, "a few rounds of each: whether it works, not how fast it is")
 	trace := flag.String("trace", "", "keep the engine's log with the plugin's calls in this file (costs a little time in each call)")
 	verbose := flag.Bool("v", false, "show what the benchmarks print")
@@ -111,5 +111,6 @@ func measures() []measure {
 		{"kernel", tcpInKernel},
 		{"trips", roundTrips},
 		{"cluster", clusterStarts},
+		{"reach", reach},
 	}
 }
