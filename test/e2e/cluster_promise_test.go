@@ -89,6 +89,8 @@ var clusterStorms = []clusterStorm{
 			h.compose(s, "up", "-d", "-t", "1", "--force-recreate")
 		}
 	})},
+	{"scale 1, 5, 2, 5", func(c *cluster) { oneHosts("scale 1, 5, 2, 5")(c.h1) }},
+	{"plugin kill -9 during starts", func(c *cluster) { oneHosts("plugin kill -9 during starts")(c.h2) }},
 	{"plugin kill -9 between starts", onEach(func(_ *cluster, h *host) {
 		h.stopAll()
 		half := len(h.owners()) / 2
@@ -101,7 +103,25 @@ var clusterStorms = []clusterStorm{
 		h.docker("plugin", "enable", pluginName)
 		h.docker(append([]string{"restart", "-t", "1"}, h.owners()...)...)
 	})},
+	{"plugin upgrade", func(c *cluster) {
+		h := c.h2
+		ref := h.pushed("2")
+		h.docker("plugin", "disable", "-f", pluginName)
+		h.docker("plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", pluginName, ref)
+		h.docker(append([]string{"plugin", "set", pluginName}, c.settings(h)...)...)
+		h.docker("plugin", "enable", pluginName)
+		h.docker(append([]string{"restart", "-t", "1"}, h.owners()...)...)
+	}},
+	{"plugin rm and install", func(c *cluster) {
+		h := c.h3
+		h.stopAll()
+		ref := h.pushed("3")
+		h.docker("plugin", "rm", "-f", pluginName)
+		h.docker(append([]string{"plugin", "install", "--grant-all-permissions", "--alias", pluginName, ref}, c.settings(h)...)...)
+		h.startAll(shuffled(h.owners()))
+	}},
 	{"engine restart", func(c *cluster) { c.check(c.h2.EngineRestart(c.h2.ctx())) }},
+	{"engine kill -9", func(c *cluster) { oneHosts("engine kill -9")(c.h1) }},
 	{"reboot of one", func(c *cluster) { c.check(c.h3.Reboot(c.h3.ctx())) }},
 	{"reboot of all at once", func(c *cluster) {
 		ctx := c.h1.ctx()
@@ -117,6 +137,24 @@ var clusterStorms = []clusterStorm{
 		c.atOnce(func(h *host) error { return h.PowerOn(ctx) })
 		c.check(<-began)
 	}},
+}
+
+// oneHosts is a storm of those for one host.
+func oneHosts(what string) func(*host) {
+	for _, s := range storms {
+		if s.what == what {
+			return s.do
+		}
+	}
+	panic("no storm is called " + what)
+}
+
+// settings join the host's plugin to the cluster.
+func (c *cluster) settings(h *host) []string {
+	c.t.Helper()
+	s, err := h.StoreSettings(h.ctx())
+	c.check(err)
+	return s
 }
 
 // etcdLater starts etcd when the hosts have been booting for a while.
