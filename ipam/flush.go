@@ -63,18 +63,25 @@ func (t *tx) flush() (more bool) {
 
 // guardLate notes on what rests a lease that changed while the store was away.
 func (t *tx) guardLate(key string) {
+	id, name, ok := splitLeaseKey(key)
+	if p := t.r.pools[id]; ok && p != nil && p.names[name] != nil {
+		t.bringLate(p.names[name])
+		// Others rely on its being this host's only while that is alive.
+		t.guardOwnMark()
+	}
+}
+
+// bringLate has a lease that the store is behind with be written together with
+// what is noted of its address: either may have changed while it was away.
+func (t *tx) bringLate(l *lease) {
+	key, addr := leaseKey(l.pool.id, l.name), addrKey(l.pool.id, l.addr)
 	if base := t.r.base(key); base != nil && base.live && base.host != me && base.host != nowhere {
 		t.guardMark(t.r.hostID(base.host))
 	}
-	id, name, ok := splitLeaseKey(key)
-	if p := t.r.pools[id]; ok && p != nil && p.names[name] != nil {
-		// Others rely on its being this host's only while that is alive.
-		t.guardOwnMark()
-		addr := addrKey(id, p.names[name].addr)
-		if t.guard(addr); t.r.isBehind(addr) {
-			t.write(addr)
-		}
+	if t.r.isBehind(addr) {
+		t.write(addr)
 	}
+	t.guard(addr)
 }
 
 // atOnce is how many leases one commit may change.

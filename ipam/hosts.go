@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"github.com/dockstack/dockstack/internal/kv"
 )
 
 // Hosts is what the registry needs to know of the hosts that share a store.
@@ -18,6 +20,9 @@ type Hosts interface {
 	Mark() (key string, value []byte)
 	// Held waits until the mark is in the store, or says what keeps it.
 	Held(ctx context.Context) error
+	// Learn takes over what a conflict told of marks. The store does not tell it
+	// again (see kv.Shared's Follow). It must not wait.
+	Learn(c kv.Change)
 }
 
 // hostNumber stands for a host's id in leases: there may be 100,000 of them.

@@ -100,6 +100,10 @@ func TestHostIsFoundAlive(t *testing.T) {
 	if _, err := h2.ask("web"); !errors.Is(err, ipam.ErrElsewhere) {
 		t.Errorf("got %v, want that it runs elsewhere", err)
 	}
+	// The store says it once.
+	if len(h2.told) == 0 || h2.told[0].Key != "host/h1" || h2.told[0].Delete {
+		t.Errorf("hosts were told %v, want that h1 is there", h2.told)
+	}
 }
 
 // A name that a host started while it was cut off, and the store gave away
@@ -304,5 +308,31 @@ func TestNameMovesFromAnAddressThatSeemsAnothers(t *testing.T) {
 	}
 	if got := string(c.store.Data()["addr/172.16.0.0/24/172.16.0.3"]); got != "second" {
 		t.Errorf("172.16.0.3 is %q's", got)
+	}
+}
+
+// A lease that goes on though it was gone from the store claims its address
+// whatever is written of it first.
+func TestLateLeaseComesWithItsAddress(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.down()
+	h1.cfg.FlushAfter = time.Hour
+	h1.open()
+	h1.follow()
+	h1.gets("web", "172.16.0.2")
+	h1.release("172.16.0.2")
+	h1.shared.Cut()
+	h1.gets("web", "172.16.0.2")
+	gone := []kv.Op{{Key: "lease/172.16.0.0/24/web", Delete: true}, {Key: "addr/172.16.0.0/24/172.16.0.2", Delete: true}, {Key: "lease/172.16.0.0/24/seen", Delete: true}}
+	h1.ok(c.store.Commit(t.Context(), gone))
+	h1.shared.Mend()
+	h2.gets("other", "172.16.0.3")
+	h1.sees("172.16.0.3", "other live") // and web's end before
+	h1.shared.Delay(time.Hour)
+	h2.fixes("db", "172.16.0.2")
+	h1.release("172.16.0.2")
+	if web, there := c.store.Data()["lease/172.16.0.0/24/web"]; there {
+		t.Errorf("web and db have one address, web's lease is %q", web)
 	}
 }

@@ -39,6 +39,8 @@ type node struct {
 	// moves is where addresses on other hosts are, as Moved told.
 	mu    sync.Mutex
 	moves map[uint32]map[netip.Addr]string
+	// told is what conflicts told of hosts.
+	told []kv.Op
 }
 
 func newCluster(t *testing.T, ids ...string) *cluster {
@@ -117,6 +119,11 @@ func (n *node) Alive(id string) bool {
 func (*node) Name(id string) string          { return "the " + id }
 func (n *node) Mark() (string, []byte)       { return "host/" + n.id, []byte("mark of " + n.id) }
 func (*node) Held(ctx context.Context) error { return ctx.Err() }
+func (n *node) Learn(c kv.Change) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = append(n.told, c.Ops...)
+}
 
 func (n *node) moved(all []ipam.Move) {
 	n.mu.Lock()

@@ -71,6 +71,7 @@ func (t *tx) hold(l *lease, fixed bool) *lease {
 		key := leaseKey(l.pool.id, l.name)
 		if t.r.isBehind(key) {
 			t.write(key)
+			t.bringLate(held)
 		}
 		t.guard(key)
 		t.guardOwnMark()

@@ -149,6 +149,9 @@ func (t *tx) claim(old, l *lease) {
 	if old != nil && old.live && old.host != me && old.host != nowhere && !stays {
 		t.guardMark(t.r.hostID(old.host))
 	}
+	if old != nil && l != nil && l.addr == old.addr && t.r.isBehind(leaseKey(l.pool.id, l.name)) {
+		t.bringLate(l)
+	}
 	if l != nil && l.live && l.host == me {
 		t.guardOwnMark()
 	}
@@ -297,11 +300,27 @@ func (r *Registry) commitShared(ctx context.Context, t *tx) error {
 	return nil
 }
 
+// tellHosts passes on what a conflict told of hosts, which comes no more as a
+// change.
+func (r *Registry) tellHosts(c *kv.Conflict) {
+	own, _ := r.cfg.Hosts.Mark()
+	var marks []kv.Op
+	for _, op := range c.Now {
+		if strings.HasPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)) {
+			marks = append(marks, op)
+		}
+	}
+	if len(marks) > 0 {
+		r.cfg.Hosts.Learn(kv.Change{Ops: marks})
+	}
+}
+
 // learnNow takes over what a conflict told.
 func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
 	own, value := r.cfg.Hosts.Mark()
 	t := r.newTx()
 	more := r.lookAtUses(ctx, t, c.Now) || tries > 3 // many want the same
+	r.tellHosts(c)
 	for _, op := range c.Now {
 		switch {
 		case op.Key == own && (op.Delete || !bytes.Equal(op.Value, value)):
@@ -309,6 +328,7 @@ func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
 			wait, cancel := context.WithTimeout(ctx, heldWait)
 			_ = r.cfg.Hosts.Held(wait)
 			cancel()
+			more = true
 		case strings.HasPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)):
 			if op.Key != own && !op.Delete {
 				t.foundAlive(strings.TrimPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)))
