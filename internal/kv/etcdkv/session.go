@@ -66,21 +66,26 @@ func jitter(most time.Duration) time.Duration {
 
 // elect asks all members until one answers.
 func (s *Store) elect() (answer, bool) {
+	// Each round in vain has more time and is followed by a longer pause. A
+	// thousand hosts that ask three members five times a second, and give up
+	// after one, keep an etcd down that is only slow.
+	limit, rest := probeTime, retryEvery
 	for s.life.Err() == nil {
-		found, faults := s.round()
+		found, faults := s.round(limit)
 		if faults == nil {
 			return found, true
 		}
 		s.setAway(away(faults))
-		s.pause(s.life, retryEvery+jitter(retryEvery/4))
+		s.pause(s.life, rest+jitter(rest/4))
+		limit, rest = min(2*limit, probeMost), min(3*rest/2, retryMost)
 	}
 	return answer{}, false
 }
 
 // round asks all members at once. The first to answer is chosen; before we know
 // which cluster it should be, all get a moment to say theirs.
-func (s *Store) round() (answer, []fault) {
-	ctx, cancel := context.WithTimeout(s.life, probeTime)
+func (s *Store) round(limit time.Duration) (answer, []fault) {
+	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
 	answers := make(chan answer, len(s.endpoints))
 	for _, e := range s.endpoints {

@@ -39,6 +39,9 @@ const (
 	probeEvery = 2 * time.Second
 	// retryEvery is the pause between rounds while no member answers.
 	retryEvery = 200 * time.Millisecond
+	// retryMost is the longest such pause, and probeMost what a round then has.
+	retryMost = time.Second
+	probeMost = 4 * time.Second
 )
 
 // errOtherCluster: a member is not of the cluster that we have begun with.
