@@ -120,10 +120,10 @@ func TestNetworkMadeOtherwise(t *testing.T) {
 func TestSmallUnderlay(t *testing.T) {
 	c := newCluster(t)
 	c.h1.create("net", "--subnet", "172.30.43.0/24", "-o", "com.docker.network.driver.mtu=1450")
-	c.check(c.h2.SetMTU(c.h2.ctx(), 1300))
+	c.check(c.h2.SetMTU(c.h2.ctx(), 1300)) // which is seen within half a minute
 	t.Cleanup(func() { c.check(c.h2.SetMTU(c.h2.ctx(), 1500)) })
 	create := ofOurs("--subnet", "172.30.43.0/24", "-o", "com.docker.network.driver.mtu=1450", "net")
-	c.h2.eventually(30*time.Second, func() string {
+	c.h2.eventually(time.Minute, func() string {
 		if _, err := c.h2.try(create...); err != nil {
 			return ""
 		}
@@ -134,7 +134,7 @@ func TestSmallUnderlay(t *testing.T) {
 	// Where it is there already, the status says it.
 	c.check(c.h1.SetMTU(c.h1.ctx(), 1300))
 	t.Cleanup(func() { c.check(c.h1.SetMTU(c.h1.ctx(), 1500)) })
-	c.h1.says(30*time.Second, "1450", "1250")
+	c.h1.says(time.Minute, "1450", "1250")
 }
 
 // TestOtherCluster: a host that is in one cluster is not joined to another by
