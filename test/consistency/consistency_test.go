@@ -1,7 +1,6 @@
 package consistency
 
 import (
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -16,7 +15,7 @@ import (
 // are. CONSISTENCY_SEED repeats what is asked and broken (not its timing),
 // CONSISTENCY_ROUNDS has it run longer: a round takes some 12 seconds.
 func TestEtcd(t *testing.T) {
-	seed := setting(t, "CONSISTENCY_SEED", rand.Uint64()) //nolint:gosec // it is no secret
+	seed := setting(t, "CONSISTENCY_SEED", rand.Uint64())
 	rounds := setting(t, "CONSISTENCY_ROUNDS", 4)
 	t.Logf("CONSISTENCY_SEED=%d", seed)
 	hosts := 3 + int(seed%3)
@@ -38,7 +37,7 @@ func TestEtcd(t *testing.T) {
 // are cut off from it, whose commits' answers get lost, and whose news is late.
 // CONSISTENCY_WORLDS has it run longer: one takes a second.
 func TestMemory(t *testing.T) {
-	seed := setting(t, "CONSISTENCY_SEED", rand.Uint64()) //nolint:gosec // it is no secret
+	seed := setting(t, "CONSISTENCY_SEED", rand.Uint64())
 	worlds := setting(t, "CONSISTENCY_WORLDS", 15)
 	counts := map[string]int{}
 	for n := range worlds {
@@ -54,7 +53,7 @@ func TestMemory(t *testing.T) {
 		}
 	}
 	for _, what := range slices.Sorted(maps.Keys(counts)) {
-		t.Log(fmt.Sprintf("%7d %s", counts[what], what))
+		t.Logf("%7d %s", counts[what], what)
 	}
 }
 
@@ -75,7 +74,7 @@ func (w *world) report() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, what := range slices.Sorted(maps.Keys(w.counts)) {
-		w.t.Log(fmt.Sprintf("%7d %s", w.counts[what], what))
+		w.t.Logf("%7d %s", w.counts[what], what)
 	}
 	w.t.Logf("%d hosts, %d revisions of the store", len(w.hosts), w.seen.revs)
 }

@@ -217,7 +217,7 @@ func (w *way) accept() {
 			return
 		}
 		w.all.Go(func() {
-			defer from.Close()
+			defer func() { _ = from.Close() }()
 			if !w.keep(from) || !w.pass() {
 				return
 			}
@@ -225,7 +225,7 @@ func (w *way) accept() {
 			if err != nil {
 				return
 			}
-			defer to.Close()
+			defer func() { _ = to.Close() }()
 			if !w.keep(to) {
 				return
 			}
@@ -245,8 +245,7 @@ func (w *way) keep(c net.Conn) bool {
 }
 
 func (w *way) pump(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
+	defer func() { _, _ = to.Close(), from.Close() }()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)

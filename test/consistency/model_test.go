@@ -129,6 +129,7 @@ func (s *step) take(own bool) bool {
 		return s.write()
 	case ends:
 		return s.end()
+	case stops, dies, returns: // they were taken above
 	}
 	return false
 }

@@ -1,11 +1,9 @@
 package consistency
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
@@ -45,30 +43,6 @@ type commit struct {
 	away      bool
 	sent      bool
 	leases    []stored
-	// unmet are the conditions that did not hold.
-	unmet string
-}
-
-func unmet(conds []kv.Cond, now *kv.Conflict) string {
-	var out []string
-	for _, op := range now.Now {
-		for _, c := range conds {
-			if c.Key == op.Key && (c.Absent != op.Delete || !c.Absent && !bytes.Equal(c.Value, op.Value)) {
-				out = append(out, fmt.Sprintf("%s: want %.80q (absent %v), have %.80q (absent %v)", c.Key, c.Value, c.Absent, op.Value, op.Delete))
-			}
-		}
-	}
-	return strings.Join(out, "; ")
-}
-
-// lastUnmet is what kept the last commit.
-func (s *spy) lastUnmet() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.commits) == 0 {
-		return ""
-	}
-	return s.commits[len(s.commits)-1].unmet
 }
 
 // stored is a lease in the store.
@@ -108,7 +82,6 @@ func (s *spy) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
 		s.note(kv.Change{Ops: ops})
 	case errors.As(err, &conflict):
 		s.note(kv.Change{Ops: conflict.Now})
-		c.unmet = unmet(conds, conflict)
 	}
 	s.mu.Lock()
 	s.commits = append(s.commits, c)

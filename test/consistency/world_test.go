@@ -100,7 +100,7 @@ func newWorld(t failer, p plan) *world {
 
 func (w *world) close() {
 	for _, h := range w.hosts {
-		h.end(false)
+		h.end(context.Background(), false)
 	}
 	w.seen.close()
 }
@@ -187,7 +187,7 @@ func (w *world) round(number int, d time.Duration) {
 	w.harm(ctx)
 	all.Wait()
 	w.net.heal()
-	w.agree(pools)
+	w.agree()
 	w.check(pools, began, dead)
 	for _, h := range w.hosts {
 		h.clear(w.t.Context(), pools)
@@ -214,7 +214,7 @@ func (w *world) harm(ctx context.Context) {
 func (h *host) restart(ctx context.Context, kind int, pause func()) {
 	h.ops.Lock()
 	defer h.ops.Unlock()
-	h.end(kind == 1)
+	h.end(ctx, kind == 1)
 	if kind == 2 {
 		h.crash()
 		pause()
@@ -224,11 +224,11 @@ func (h *host) restart(ctx context.Context, kind int, pause func()) {
 }
 
 // agree waits until everybody has the same in mind.
-func (w *world) agree(pools []testPool) {
+func (w *world) agree() {
 	w.t.Helper()
 	deadline := time.Now().Add(w.patience)
 	for {
-		err := w.disagree(pools)
+		err := w.disagree()
 		if err == nil {
 			return
 		}
@@ -242,7 +242,7 @@ func (w *world) agree(pools []testPool) {
 
 // disagree tells what is otherwise in the store than in a host's mind, or in
 // one of the store's two pictures of it.
-func (w *world) disagree(pools []testPool) error {
+func (w *world) disagree() error {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
 	defer cancel()
 	data, err := w.net.look(ctx)
