@@ -183,3 +183,6 @@ func (a alone) Mark() (key string, value []byte) { return a.key, a.mark }
 
 // Held implements ipam.Hosts.
 func (alone) Held(context.Context) error { return nil }
+
+// Learn implements ipam.Hosts.
+func (alone) Learn(kv.Change) {}
