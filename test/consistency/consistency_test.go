@@ -76,5 +76,7 @@ func (w *world) report() {
 	for _, what := range slices.Sorted(maps.Keys(w.counts)) {
 		w.t.Logf("%7d %s", w.counts[what], what)
 	}
+	w.seen.mu.Lock()
+	defer w.seen.mu.Unlock()
 	w.t.Logf("%d hosts, %d revisions of the store", len(w.hosts), w.seen.revs)
 }

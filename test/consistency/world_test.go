@@ -206,7 +206,7 @@ func (w *world) harm(ctx context.Context) {
 		h := w.hosts[w.rng.IntN(len(w.hosts))]
 		kind := w.rng.IntN(4)
 		h.restart(ctx, kind, func() { pause(2 * w.ttl) })
-		w.count([]string{"fault: process killed", "fault: process stopped", "fault: machine dies", "fault: process killed, store away"}[kind])
+		w.count([]string{"fault: process killed", "fault: process stopped", "fault: machine dies", "fault: process killed"}[kind])
 	}
 }
 
