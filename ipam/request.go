@@ -51,7 +51,7 @@ func (t *tx) here(l *lease) error {
 	}
 	t.doubt(leaseKey(l.pool.id, l.name))
 	return fmt.Errorf("%w: container %q has %s in %s on host %s since %s; stop it there (docker stop %s), or give this one another name; "+
-		"if that host is dead, its names are free within 15 seconds",
+		"if that host is dead, its names are free within 15 seconds (a minute after dockstack was stopped there in order)",
 		ErrElsewhere, l.container(), l.addr, &l.pool.rec, t.r.hostName(l.host), l.at().UTC().Format(time.RFC3339), l.container())
 }
 

@@ -219,6 +219,9 @@ func (r *Registry) serveShared(ctx context.Context, batch []*call) {
 			r.decideAway(ctx, batch[:n], err)
 		default:
 			t.back(mark{})
+			if conflict != nil {
+				err = fmt.Errorf("other hosts changed what it rests on %d times meanwhile; try again, and if this stays upgrade dockstack on this host: %w", tries, err)
+			}
 			for _, c := range batch[:n] {
 				if !c.reads && c.err == nil {
 					c.err = fmt.Errorf("nothing was changed, the store did not take it: %w", err)
