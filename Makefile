@@ -103,8 +103,8 @@ test: engine plugin ## run every test, end-to-end ones included, with the race d
 	DOCKSTACK_VM_STEPS='^(link|ovs|fabric|datapath|tunnel-flow-v4|tunnel-both-v6)$$' go test -race -count=1 -timeout 60m ./...
 
 .PHONY: e2e
-e2e: engine plugin ## run the end-to-end tests alone
-	go test -race -count=1 -timeout 60m ./test/e2e/...
+e2e: engine plugin ## run the end-to-end tests alone, on one host and on three that share an etcd (20 to 40 minutes)
+	go test -race -count=1 -timeout 90m ./test/e2e/...
 
 .PHONY: vm-test
 vm-test: deps plugin ## test the kernel datapath in an emulated machine that runs Debian's kernel

@@ -1,6 +1,8 @@
-// Package e2e proves the promise on a real Docker Engine: whatever happens to
-// containers, the engine or the plugin, every name keeps its address.
+// Package e2e proves the promise on real Docker Engines: whatever happens to
+// containers, engines, plugins, hosts or etcd, every name keeps its address.
 //
-// The tests share one lab host and run one after the other; each leaves it
-// without containers.
+// Most tests share one lab host with its names in its own store; those in
+// cluster_*_test.go share three hosts and an etcd of three members. Each lab
+// starts when a test first wants it. The tests run one after the other; each
+// leaves its hosts without containers, and what it broke mended.
 package e2e
