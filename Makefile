@@ -100,7 +100,7 @@ $(BUILD)/cache/demo-images.tar: $(wildcard test/images/demo/*) test/engine/base-
 
 .PHONY: test
 test: engine plugin ## run every test, end-to-end ones included, with the race detector (vm-test has more of the kernel's)
-	DOCKSTACK_VM_STEPS='^(link|ovs|fabric|datapath|tunnel-flow-v4|tunnel-both-v6)$$' go test -race -count=1 -timeout 60m ./...
+	DOCKSTACK_VM_STEPS='^(link|ovs|fabric|datapath|tunnel-flow-v4|tunnel-both-v6)$$' go test -race -count=1 -timeout 90m ./...
 
 .PHONY: e2e
 e2e: engine plugin ## run the end-to-end tests alone, on one host and on three that share an etcd (20 to 40 minutes)
