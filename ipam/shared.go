@@ -219,14 +219,7 @@ func (r *Registry) serveShared(ctx context.Context, batch []*call) {
 			r.decideAway(ctx, batch[:n], err)
 		default:
 			t.back(mark{})
-			if conflict != nil {
-				err = fmt.Errorf("other hosts changed what it rests on %d times meanwhile; try again, and if this stays upgrade dockstack on this host: %w", tries, err)
-			}
-			for _, c := range batch[:n] {
-				if !c.reads && c.err == nil {
-					c.err = fmt.Errorf("nothing was changed, the store did not take it: %w", err)
-				}
-			}
+			notTaken(batch[:n], err)
 		}
 		rest := r.newTx()
 		for _, c := range batch[:n] {
@@ -235,6 +228,18 @@ func (r *Registry) serveShared(ctx context.Context, batch []*call) {
 			}
 		}
 		batch, tries = batch[n:], 0
+	}
+}
+
+// notTaken tells those who decided that nothing came of it.
+func notTaken(batch []*call, err error) {
+	if conflict := (*kv.Conflict)(nil); errors.As(err, &conflict) {
+		err = fmt.Errorf("other hosts changed what it rests on %d times meanwhile; try again, and if this stays upgrade dockstack on this host: %w", maxTries, err)
+	}
+	for _, c := range batch {
+		if !c.reads && c.err == nil {
+			c.err = fmt.Errorf("nothing was changed, the store did not take it: %w", err)
+		}
 	}
 }
 

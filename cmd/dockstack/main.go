@@ -59,7 +59,7 @@ func runDaemon() int {
 	// with a client, and at the start with everything at once.
 	limit := int64(80 << 20)
 	if cfg.store.is() {
-		limit *= 2
+		limit = 145 << 20
 	}
 	debug.SetMemoryLimit(limit)
 	if err := daemon(ctx, cfg, cfgErr, log); err != nil {
