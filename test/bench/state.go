@@ -11,6 +11,7 @@ import (
 
 	"github.com/dockstack/dockstack/internal/kv"
 	"github.com/dockstack/dockstack/internal/kv/boltkv"
+	"github.com/dockstack/dockstack/internal/peers"
 	"github.com/dockstack/dockstack/ipam"
 )
 
@@ -77,7 +78,11 @@ func (s *starter) fill(ctx context.Context, l lives) error {
 		return err
 	}
 	late := &collector{Store: store}
-	reg, err := ipam.Open(ctx, late, ipam.Config{})
+	var reg *ipam.Registry
+	host, err := peers.Identity(ctx, store) // the daemon's
+	if err == nil {
+		reg, err = ipam.Open(ctx, late, ipam.Config{Host: host})
+	}
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}

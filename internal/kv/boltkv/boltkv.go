@@ -65,12 +65,15 @@ func (s *Store) Load(ctx context.Context, prefix string, fn func(key string, val
 	ended := false
 	err = s.guard(func() error {
 		return s.db.View(func(t *bolt.Tx) error {
+			read := 0
+			defer func() { giveBack(t, read) }()
 			c := t.Bucket(bucketRecords).Cursor()
 			for k, v := c.Seek(below); k != nil && bytes.HasPrefix(k, below); k, v = c.Next() {
 				value, err := unseal(k, v)
 				if err != nil {
 					return err
 				}
+				read += len(k) + len(v)
 				if err := fn(string(k), value); err != nil {
 					ended = true
 					return err
