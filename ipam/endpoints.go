@@ -90,6 +90,9 @@ func (t *tx) leasesOf(ep Endpoint) ([]*lease, error) {
 			return nil, fmt.Errorf("%w: %s, of endpoint %s, is in no subnet of network %s", ErrOutsidePool, a, short(ep.ID), pools[0].label())
 		}
 		l := p.addrs[a]
+		if l != nil && t.forgot(l) {
+			l = t.hold(l, l.fixed)
+		}
 		if l == nil || !l.live || l.host != me {
 			return nil, fmt.Errorf("%w: %s in %s was not requested for endpoint %s, or was released since; start the container again", ErrNoLease, a, &p.rec, short(ep.ID))
 		}
@@ -100,6 +103,15 @@ func (t *tx) leasesOf(ep Endpoint) ([]*lease, error) {
 	}
 	slices.SortFunc(leases, func(a, b *lease) int { return a.addr.Compare(b.addr) })
 	return leases, nil
+}
+
+// forgot tells whether a name may have been given its address by the process
+// before this one, which ended before the store had it: a known name's request
+// is answered first. Nobody asked for or released it since, and the engine,
+// which comes with the address now, knows it from us.
+func (t *tx) forgot(l *lease) bool {
+	opened := t.r.opened
+	return !l.live && l.host == me && !l.placeholder() && l.wantedAt().Before(opened) && t.now.Sub(opened) <= attachWithin
 }
 
 // macFree refuses a hardware address that another container of the network

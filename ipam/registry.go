@@ -106,6 +106,8 @@ type Registry struct {
 	aside map[string]*pool
 	// told are the networks that Moved knows.
 	told map[uint32]struct{}
+	// opened is when this process began.
+	opened time.Time
 	// moved are the texts of Problems, by the key that they are about.
 	moved    map[string]string
 	problems atomic.Pointer[[]string]
@@ -153,6 +155,7 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 		told:      map[uint32]struct{}{},
 		moved:     map[string]string{},
 		lost:      map[string]string{},
+		opened:    cfg.Now(),
 	}
 	if cfg.Shared == nil {
 		close(r.syncedC)
