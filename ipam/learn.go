@@ -498,7 +498,7 @@ func (t *tx) movedAway(old, l *lease) {
 		return
 	}
 	t.warn("a name moved away while this host was cut off, and its container here is kept off the network",
-		slog.String("network", old.pool.rec.network()), slog.String("name", old.container()), slog.String("addr", old.addr.String()))
+		slog.String("network", old.pool.rec.network()), slog.String("name", old.container()), slog.String("addr", old.addr.String()), slog.String("cause", text))
 	t.r.problem(key, text+"; it is kept off the network: stop it here, and start it where it is to run")
 }
 

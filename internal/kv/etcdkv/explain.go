@@ -21,8 +21,10 @@ import (
 // fault is what is wrong with one member, and the way out.
 type fault struct{ addr, what, wayOut string }
 
-// away is the error of a store of which no member can be used.
+// away is the error of a store of which no member can be used. It reads the
+// same in whatever order they failed, so that one outage is told once.
 func away(faults []fault) error {
+	faults = slices.SortedFunc(slices.Values(faults), func(a, b fault) int { return strings.Compare(a.addr, b.addr) })
 	var what, out []string
 	for _, f := range faults {
 		what = append(what, "etcd "+f.addr+" "+f.what)
