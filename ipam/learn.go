@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -395,111 +394,6 @@ func (t *tx) learnAddr(op kv.Op) {
 	if l := p.names[string(op.Value)]; l != nil && l.addr == addr {
 		p.addrs[addr] = l // of several that seem to have it
 	}
-}
-
-// supplant takes back what this host changed about a lease whose address the
-// store gave to another name. What became of the name is on its way, if it is
-// not known.
-func (t *tx) supplant(l *lease) {
-	key := leaseKey(l.pool.id, l.name)
-	base := t.r.base(key)
-	delete(t.r.behind, key)
-	delete(t.r.behind, addrKey(l.pool.id, l.addr))
-	t.movedAway(l, nil)
-	t.replace(l.pool, l.name, l, base)
-}
-
-// isBehind tells whether the store is to learn the key yet.
-func (r *Registry) isBehind(key string) bool {
-	_, late := r.behind[key]
-	return late
-}
-
-// settle decides about a lease that this host changed while the store was
-// away, and that isn't in the store as it was before. It reports whether this
-// host's word stands; it is then written again on top of what is there now.
-func (t *tx) settle(op kv.Op, mine, theirs *lease) bool {
-	switch {
-	case mine == nil:
-		// A name made up for a renamed container, and given up. If it is still
-		// ours, it goes.
-		if theirs == nil || theirs.host != me {
-			return false
-		}
-	case theirs == nil:
-		// Given away, to a name that needed the address, or removed.
-		if !mine.live || mine.pool.addrs[mine.addr] != mine {
-			return false
-		}
-		t.r.behind[addrKey(mine.pool.id, mine.addr)] = nil
-	case t.elsewhere(theirs), theirs.addr != mine.addr && (theirs.host != me || theirs.live || !mine.live):
-		return false
-	case theirs.addr != mine.addr:
-		// What this host's name had before, in a store that was put back.
-		t.r.behind[addrKey(mine.pool.id, mine.addr)] = nil
-		t.r.behind[addrKey(mine.pool.id, theirs.addr)] = []byte(mine.name)
-	case theirs.host != me && !mine.live:
-		return false
-	default:
-		t.keepReservation(op.Key, mine, theirs)
-	}
-	t.r.behind[op.Key] = valueOf(op)
-	return true
-}
-
-// keepReservation takes over a reservation that another host made or took back,
-// unless this one did so too.
-func (t *tx) keepReservation(key string, mine, theirs *lease) {
-	base := t.r.base(key)
-	if base == nil || base.reserved != mine.reserved || theirs.reserved == mine.reserved {
-		return
-	}
-	c := *mine
-	c.reserved = theirs.reserved
-	t.replace(c.pool, c.name, mine, &c)
-}
-
-// base is the lease that the store has under a key which it is behind with, nil
-// for none.
-func (r *Registry) base(key string) *lease {
-	id, name, ok := splitLeaseKey(key)
-	value := r.behind[key]
-	if !ok || value == nil || r.pools[id] == nil {
-		return nil
-	}
-	l, err := r.readLease(r.pools[id], name, kv.Op{Key: key, Value: value})
-	if err != nil {
-		return nil
-	}
-	return l
-}
-
-// movedAway notes where a name that runs here turned out to be another host's.
-func (t *tx) movedAway(old, l *lease) {
-	if old == nil || !old.live || old.host != me {
-		return
-	}
-	key := leaseKey(old.pool.id, old.name)
-	if old.endpoint != "" && (l == nil || l.host != me || l.addr != old.addr) {
-		t.r.lost[old.endpoint] = key
-	}
-	var text string
-	switch {
-	case l == nil:
-		text = fmt.Sprintf("container %q runs here with %s in %s, but its address was given away while this host was cut off", old.container(), old.addr, &old.pool.rec)
-	case l.addr != old.addr:
-		text = fmt.Sprintf("container %q runs here with %s in %s, but the address of that name is %s now", old.container(), old.addr, &old.pool.rec, l.addr)
-	case l.host != me && l.live:
-		text = fmt.Sprintf("container %q runs here with %s in %s, but its name moved to host %s while this host was cut off", old.container(), old.addr, &old.pool.rec, t.r.hostName(l.host))
-	default:
-		return
-	}
-	if old.endpoint == "" {
-		return
-	}
-	t.warn("a name moved away while this host was cut off, and its container here is kept off the network",
-		slog.String("network", old.pool.rec.network()), slog.String("name", old.container()), slog.String("addr", old.addr.String()), slog.String("cause", text))
-	t.r.problem(key, text+"; it is kept off the network: stop it here, and start it where it is to run")
 }
 
 // HostsChanged has the registry look again at which hosts are alive.
