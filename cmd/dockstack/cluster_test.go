@@ -10,7 +10,6 @@ import (
 	"github.com/dockstack/dockstack/internal/kv"
 	"github.com/dockstack/dockstack/internal/kv/boltkv"
 	"github.com/dockstack/dockstack/internal/kv/kvtest"
-	"github.com/dockstack/dockstack/internal/peers"
 )
 
 func TestHostsShareNames(t *testing.T) {
