@@ -210,7 +210,10 @@ func TestNetworkRemovedWhileAnotherJoins(t *testing.T) {
 	h1.removeNetwork("net-h1", h1.pool)
 	h2.ok(h2.reg.HostsChanged(h2.ctx))
 	c.eventually("h2 learns it", func() bool { return strings.Count(fmt.Sprint(c.store.Data()), "use/") == 1 })
-	time.Sleep(20 * time.Millisecond)
+	// News comes in order: with this h2 knows of the removal, too.
+	_, err := h1.reg.RequestPool(h1.ctx, ipam.PoolRequest{Subnet: netip.MustParsePrefix("172.99.0.0/24")})
+	h1.ok(err)
+	c.eventually("h2 knows what came after", func() bool { _, known := h2.reg.Pool("172.99.0.0/24"); return known })
 	if p, _ := h2.reg.Pool(h2.pool.ID); p.Gateway != gw {
 		t.Errorf("gateway %s", p.Gateway)
 	}

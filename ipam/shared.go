@@ -168,8 +168,13 @@ func (t *tx) guard(key string) { t.guards = append(t.guards, t.cond(key)) }
 
 // guardMark says that decisions rest on a host's being dead.
 func (t *tx) guardMark(host string) {
-	own, _ := t.r.cfg.Hosts.Mark()
-	t.guards = append(t.guards, kv.Cond{Key: strings.TrimSuffix(own, t.r.cfg.Host) + host, Absent: true})
+	t.guards = append(t.guards, kv.Cond{Key: t.r.marks() + host, Absent: true})
+}
+
+// marks is what the keys of all hosts' marks begin with.
+func (r *Registry) marks() string {
+	own, _ := r.cfg.Hosts.Mark()
+	return strings.TrimSuffix(own, r.cfg.Host)
 }
 
 // doubt says that a refusal rests on what memory has under a key: it is made
@@ -311,15 +316,15 @@ func (r *Registry) commitShared(ctx context.Context, t *tx) error {
 // tellHosts passes on what a conflict told of hosts, which comes no more as a
 // change.
 func (r *Registry) tellHosts(c *kv.Conflict) {
-	own, _ := r.cfg.Hosts.Mark()
-	var marks []kv.Op
+	prefix := r.marks()
+	var told []kv.Op
 	for _, op := range c.Now {
-		if strings.HasPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)) {
-			marks = append(marks, op)
+		if strings.HasPrefix(op.Key, prefix) {
+			told = append(told, op)
 		}
 	}
-	if len(marks) > 0 {
-		r.cfg.Hosts.Learn(kv.Change{Ops: marks})
+	if len(told) > 0 {
+		r.cfg.Hosts.Learn(kv.Change{Ops: told})
 	}
 }
 
@@ -337,9 +342,9 @@ func (r *Registry) learnNow(ctx context.Context, c *kv.Conflict, tries int) {
 			_ = r.cfg.Hosts.Held(wait)
 			cancel()
 			more = true
-		case strings.HasPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)):
+		case strings.HasPrefix(op.Key, r.marks()):
 			if op.Key != own && !op.Delete {
-				t.foundAlive(strings.TrimPrefix(op.Key, strings.TrimSuffix(own, r.cfg.Host)))
+				t.foundAlive(strings.TrimPrefix(op.Key, r.marks()))
 			}
 		default:
 			t.learn(op)

@@ -163,7 +163,7 @@ func (p *parts) defaultMTU() int {
 		p.log.Info("the uplink's MTU is not known, taking Ethernet's", "error", err)
 		mtu = ethernetMTU
 	}
-	return mtu - overhead4
+	return mtu - link.Overhead(netip.IPv4Unspecified())
 }
 
 var _ plugin.Fabric = (*fabric.Fabric)(nil)

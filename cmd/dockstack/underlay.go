@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/dockstack/dockstack/internal/link"
 )
 
 // ways is what finding the tunnels' end needs of the host's network.
@@ -144,20 +146,7 @@ func (u *underlay) find(ctx context.Context) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("no route to etcd tells it: %w; set DOCKSTACK_VTEP", errors.Join(errs...))
 }
 
-// What a frame grows by between hosts: outer Ethernet, IP, UDP and VXLAN
-// headers (RFC 7348, section 5).
-const (
-	overhead4   = 50
-	overhead6   = 70
-	ethernetMTU = 1500
-)
-
-func overhead(vtep netip.Addr) int {
-	if vtep.Is6() {
-		return overhead6
-	}
-	return overhead4
-}
+const ethernetMTU = 1500
 
 // room is the largest MTU that a network between hosts can have, 0 if unknown.
 func (u *underlay) room() int {
@@ -165,5 +154,5 @@ func (u *underlay) room() int {
 	if mtu == 0 {
 		return 0
 	}
-	return mtu - overhead(addr)
+	return mtu - link.Overhead(addr)
 }
