@@ -46,6 +46,9 @@ func (p *parts) openState(ctx context.Context) (*opened, error) {
 	}
 	if p.cfg.store.is() {
 		open.cluster, err = p.clusterConfig()
+	} else {
+		// Tunnels of a time with others go.
+		p.fabric.SetUnderlay(fabric.Underlay{})
 	}
 	var o *opened
 	if err == nil {
