@@ -159,11 +159,9 @@ func (hs *hosts) followsVirtualMAC() {
 	}
 }
 
-// failover is how long a third host may miss a VIP: keepalived itself needs 3 to
-// 4 seconds to see that the other is gone.
-var failover = ovstest.Scale(4 * time.Second)
-
-// Debian's keepalived on two hosts, seen from a third.
+// Debian's keepalived on two hosts, seen from a third. It needs 3 to 4 seconds
+// to see that the other is gone, more on a busy machine: what is held to a limit
+// is what the network adds to that.
 func (hs *hosts) carriesKeepalived(vni uint32, mode string) {
 	t := hs.tb
 	keepalived, err := exec.LookPath("keepalived")
@@ -186,7 +184,9 @@ func (hs *hosts) carriesKeepalived(vni uint32, mode string) {
 	began := time.Now()
 	stopA()
 	a.dropVIP(addr)
-	hs.within(failover, "from the holder's death to reaching the other", began, func() bool { return b.holds(addr) && talks(c, b, addr) })
+	w.await("the other to take the VIP", func() bool { return b.holds(addr) })
+	t.Logf("keepalived took %s to take the VIP over", time.Since(began).Round(time.Millisecond))
+	hs.within(atOnce, "reaching the VIP where it is now", time.Now(), func() bool { return talks(c, b, addr) })
 	if err := exchange(c, b, addr, 1<<16); err != nil {
 		t.Error(err)
 	}
