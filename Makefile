@@ -31,7 +31,7 @@ deps: ## install the Debian packages that are missing (needs root)
 	@test/deps.sh
 
 .PHONY: engine
-engine: deps $(ENGINE) ## build Docker Engine 29, runc, the docker command and Compose v2 into build/engine/bin
+engine: deps $(ENGINE) $(BIN)/coredns ## build Docker Engine 29, runc, the docker command and Compose v2 into build/engine/bin
 
 $(BIN)/dockerd $(BIN)/docker-proxy &: test/engine/dockerd/go.mod test/engine/dockerd/go.sum
 	@echo "building dockerd $(ENGINE_VERSION) (about 4 minutes, once)"
@@ -59,6 +59,10 @@ $(BIN)/docker-compose: test/engine/compose/go.mod test/engine/compose/go.sum
 	@cd test/engine/compose && CGO_ENABLED=0 go build -buildvcs=false \
 		-ldflags '-s -w -X github.com/docker/compose/v2/internal.Version=v2.40.3' \
 		-o $(CURDIR)/$@ github.com/docker/compose/v2/cmd
+
+$(BIN)/coredns: $(addprefix test/engine/coredns/,main.go go.mod go.sum)
+	@echo "building CoreDNS, which DNS is compared with (under a minute, once)"
+	@cd test/engine/coredns && CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/$@ .
 
 $(BUILD)/dockstack: $(SOURCES) go.mod go.sum
 	@echo "building dockstack $(VERSION)"
