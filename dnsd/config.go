@@ -61,6 +61,37 @@ type Config struct {
 	// MaxConns and MaxConnsPerAddr bound the TCP connections, in all and of
 	// one client. Defaults 256 and 32.
 	MaxConns, MaxConnsPerAddr int
+
+	// Clients are served beside loopback, the host and the overlays.
+	Clients []netip.Prefix
+	// Secondaries may transfer our zones and are notified of changes.
+	Secondaries []netip.AddrPort
+	// Nameservers are the NS records of our zones, for a site's DNS to delegate
+	// to, with their addresses. None: the zone's own name is its server.
+	Nameservers []Nameserver
+	// Routes returns which domains other resolvers than Forwarders are asked
+	// for. It is called for every forwarded query and must not block.
+	Routes func() []Route
+	// CacheSize is how many forwarded answers are kept. Default 10,000;
+	// negative: none.
+	CacheSize int
+	// ClientRate is how many queries a second one client may send; 0: any.
+	ClientRate int
+	// MaxForwardPerClient is how many queries of one client may be with a
+	// resolver at once. Default 64.
+	MaxForwardPerClient int
+}
+
+// Nameserver is a name that our zones are served under, and its addresses.
+type Nameserver struct {
+	Name  string
+	Addrs []netip.Addr
+}
+
+// Route is a domain with the resolvers that are asked for it and what is below.
+type Route struct {
+	Domain    string
+	Resolvers []netip.AddrPort
 }
 
 // withDefaults returns c with everything set, or an error about its zone.

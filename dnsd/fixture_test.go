@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,10 +23,67 @@ type table struct {
 	byAddr          map[netip.Addr]Host
 	networks        map[string]bool
 	serial          uint32
+
+	byService map[string][]Host // by name and label
+	services  []string
+	ports     map[string][]Port // by container
+	records   map[string][]Record
 }
 
-func (t *table) ByName(name string) []Host           { return t.byName[strings.ToLower(name)] }
-func (t *table) ByLabel(label string) []Host         { return t.byLabel[label] }
+func (t *table) ByName(to []Host, name string) []Host {
+	return append(to, t.byName[strings.ToLower(name)]...)
+}
+func (t *table) ByLabel(to []Host, label string) []Host  { return append(to, t.byLabel[label]...) }
+func (t *table) ByService(to []Host, name string) []Host { return append(to, t.byService[name]...) }
+func (t *table) Ports(h Host) []Port                     { return t.ports[h.Name] }
+func (t *table) Records(name string) []Record            { return t.records[name] }
+func (t *table) RecordsFor(addr netip.Addr) []Record {
+	var found []Record
+	for _, name := range slices.Sorted(maps.Keys(t.records)) {
+		for _, r := range t.records[name] {
+			a, err := netip.ParseAddr(r.Data)
+			if err == nil && a == addr && !strings.HasPrefix(name, "*") {
+				found = append(found, r)
+			}
+		}
+	}
+	return found
+}
+
+func (t *table) HasRecordsBelow(name string) bool {
+	for n := range t.records {
+		if strings.HasSuffix(n, "."+name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *table) All(yield func(Host) bool) {
+	for _, h := range t.byAddr {
+		if !yield(h) {
+			return
+		}
+	}
+}
+
+func (t *table) AllServices(yield func(string) bool) {
+	for _, s := range t.services {
+		if !yield(s) {
+			return
+		}
+	}
+}
+
+func (t *table) AllRecords(yield func(Record) bool) {
+	for _, list := range t.records {
+		for _, r := range list {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
 func (t *table) HasNetwork(network string) bool      { return t.networks[strings.ToLower(network)] }
 func (t *table) Serial() uint32                      { return t.serial }
 func (t *table) ByAddr(addr netip.Addr) (Host, bool) { h, ok := t.byAddr[addr]; return h, ok }

@@ -19,20 +19,20 @@ type match struct {
 // the label, then name.network with each dot in turn as the one in between,
 // since names and networks may both have dots.
 func find(n Names, name string) (match, bool) {
-	if m := (match{hosts: n.ByName(name)}); len(m.hosts) > 0 {
+	if m := (match{hosts: n.ByName(nil, name)}); len(m.hosts) > 0 {
 		return m, true
 	}
 	dot := strings.IndexByte(name, '.')
 	if dot < 0 {
-		m := match{hosts: n.ByLabel(name)}
+		m := match{hosts: n.ByLabel(nil, name)}
 		return m, len(m.hosts) > 0
 	}
 	for ; dot >= 0; dot = nextDot(name, dot) {
-		m := match{network: name[dot+1:], hosts: n.ByName(name[:dot])}
+		m := match{network: name[dot+1:], hosts: n.ByName(nil, name[:dot])}
 		if m.any() {
 			return m, true
 		}
-		m.hosts = n.ByLabel(name[:dot])
+		m.hosts = n.ByLabel(nil, name[:dot])
 		if m.any() {
 			return m, true
 		}
