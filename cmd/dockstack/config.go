@@ -18,7 +18,8 @@ import (
 type config struct {
 	logLevel  slog.Level
 	zone      string
-	dnsAddr   netip.Addr
+	dns       dnsSettings
+	page      netip.AddrPort   // invalid: none is served
 	resolvers []netip.AddrPort // none: the host's resolv.conf
 	supernet4 netip.Prefix
 	supernet6 netip.Prefix
@@ -80,7 +81,7 @@ func readConfig() (config, error) {
 		datapath: env("DOCKSTACK_DATAPATH", "auto"),
 		zone:     strings.ToLower(strings.Trim(env("DOCKSTACK_ZONE", "dockstack"), ".")),
 		hostRoot: env("DOCKSTACK_HOST_ROOT", "/host"),
-		socket:   env("DOCKSTACK_SOCKET", "/run/docker/plugins/dockstack.sock"),
+		socket:   env("DOCKSTACK_PLUGIN_SOCKET", "/run/docker/plugins/dockstack.sock"),
 	}
 	var errs []error
 	bad := func(name, want string) {
@@ -93,9 +94,6 @@ func readConfig() (config, error) {
 		bad("DOCKSTACK_ZONE", "a domain name, such as endor.lab")
 	}
 	var err error
-	if c.dnsAddr, err = netip.ParseAddr(env("DOCKSTACK_DNS", "127.0.0.153")); err != nil || !c.dnsAddr.IsLoopback() {
-		bad("DOCKSTACK_DNS", "a loopback address, such as 127.0.0.153")
-	}
 	if c.supernet4, err = netip.ParsePrefix(env("DOCKSTACK_SUPERNET", "10.212.0.0/14")); err != nil || !c.supernet4.Addr().Is4() || c.supernet4.Bits() > 24 {
 		bad("DOCKSTACK_SUPERNET", "an IPv4 prefix of /24 or larger, such as 10.212.0.0/14")
 	}
@@ -107,14 +105,16 @@ func readConfig() (config, error) {
 	default:
 		bad("DOCKSTACK_DATAPATH", "auto, kernel or userspace")
 	}
-	for text := range strings.FieldsFuncSeq(os.Getenv("DOCKSTACK_FORWARDERS"), func(r rune) bool { return r == ',' || r == ' ' }) {
+	for _, text := range fields(envForwarders) {
 		r, err := parseResolver(text)
 		if err != nil {
-			bad("DOCKSTACK_FORWARDERS", "addresses with commas between them, such as 192.0.2.53,[2001:db8::53]:5353")
+			bad(envForwarders, "addresses with commas between them, such as 192.0.2.53,[2001:db8::53]:5353")
 			break
 		}
 		c.resolvers = append(c.resolvers, r)
 	}
+	c.readDNS(bad)
+	c.readPage(bad)
 	c.readShared(bad)
 	if len(errs) > 0 {
 		errs = append(errs, errors.New("mend it with `docker plugin disable -f`, `docker plugin set` and `docker plugin enable`"))

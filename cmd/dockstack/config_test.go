@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,7 +21,24 @@ func TestSettings(t *testing.T) {
 		{"a zone", "DOCKSTACK_ZONE", "Endor.Lab.", nil},
 		{"no zone", "DOCKSTACK_ZONE", "a..b", []string{`DOCKSTACK_ZONE="a..b"`, "endor.lab"}},
 		{"another loopback address", "DOCKSTACK_DNS", "127.0.0.54", nil},
-		{"an address that others reach", "DOCKSTACK_DNS", "192.0.2.1", []string{"DOCKSTACK_DNS", "loopback"}},
+		{"an address that others reach", "DOCKSTACK_DNS", "127.0.0.153, 192.0.2.1", nil},
+		{"all addresses", "DOCKSTACK_DNS", "0.0.0.0", []string{"DOCKSTACK_DNS", "127.0.0.153"}},
+		{"a host for DNS", "DOCKSTACK_DNS", "localhost", []string{`DOCKSTACK_DNS="localhost"`}},
+		{"clients", "DOCKSTACK_DNS_CLIENTS", "192.0.2.0/24 2001:db8::/64,192.0.2.9", nil},
+		{"no clients", "DOCKSTACK_DNS_CLIENTS", "lan", []string{"DOCKSTACK_DNS_CLIENTS", "192.0.2.0/24"}},
+		{"secondaries", "DOCKSTACK_DNS_SECONDARIES", "192.0.2.53,[2001:db8::53]:5353", nil},
+		{"a secondary's name", "DOCKSTACK_DNS_SECONDARIES", "ns2.example", []string{"DOCKSTACK_DNS_SECONDARIES"}},
+		{"name servers", "DOCKSTACK_DNS_NAMESERVERS", "ns1.endor.lab=192.0.2.1,ns1.endor.lab=2001:db8::1", nil},
+		{"a name server without an address", "DOCKSTACK_DNS_NAMESERVERS", "ns1.endor.lab", []string{"DOCKSTACK_DNS_NAMESERVERS", "ns1.endor.lab=192.0.2.10"}},
+		{"no cache", "DOCKSTACK_DNS_CACHE", "0", nil},
+		{"too large a cache", "DOCKSTACK_DNS_CACHE", "100000000", []string{"DOCKSTACK_DNS_CACHE", "1000000"}},
+		{"a limit", "DOCKSTACK_DNS_LIMIT", "500", nil},
+		{"no limit", "DOCKSTACK_DNS_LIMIT", "many", []string{"DOCKSTACK_DNS_LIMIT", "queries"}},
+		{"health", "DOCKSTACK_DNS_HEALTH", "on", nil},
+		{"no health", "DOCKSTACK_DNS_HEALTH", "good", []string{"DOCKSTACK_DNS_HEALTH", "on or off"}},
+		{"a page", "DOCKSTACK_PAGE", "127.0.0.1:8053", nil},
+		{"a page's port", "DOCKSTACK_PAGE", "8053", nil},
+		{"a page without a port", "DOCKSTACK_PAGE", "127.0.0.1", []string{"DOCKSTACK_PAGE", "127.0.0.1:8053"}},
 		{"resolvers", "DOCKSTACK_FORWARDERS", "192.0.2.53, [2001:db8::53]:5353", nil},
 		{"no resolver", "DOCKSTACK_FORWARDERS", "dns.example", []string{`DOCKSTACK_FORWARDERS="dns.example"`}},
 		{"a small supernet", "DOCKSTACK_SUPERNET", "10.0.0.0/28", []string{"DOCKSTACK_SUPERNET", "/24 or larger"}},
@@ -67,7 +85,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.zone != "dockstack" || c.dnsAddr.String() != "127.0.0.153" || c.datapath != "auto" || len(c.resolvers) != 0 {
+	if c.zone != "dockstack" || fmt.Sprint(c.dns.addrs) != "[127.0.0.153]" || c.page.IsValid() || c.datapath != "auto" || len(c.resolvers) != 0 {
 		t.Errorf("defaults are %+v", c)
 	}
 	if c.store.is() || c.vxlanPort != 14789 || c.vtep != "" || c.hostName == "" {
@@ -183,7 +201,10 @@ func TestSettingsAreListed(t *testing.T) {
 		}
 		t.Setenv(e.Name, e.Value)
 	}
-	for _, name := range []string{envStore, envCA, envCert, envKey, envUser, envPassword, envVTEP, envVXLANPort, envHost} {
+	for _, name := range []string{
+		envStore, envCA, envCert, envKey, envUser, envPassword, envVTEP, envVXLANPort, envHost,
+		envDNS, envClients, envSecondaries, envNameservers, envCache, envLimit, envHealth, envForwarders, envPage,
+	} {
 		if !has[name] {
 			t.Errorf("config.json lacks %s", name)
 		}

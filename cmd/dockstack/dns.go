@@ -10,7 +10,12 @@ import (
 )
 
 func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
-	cfg := dnsd.Config{Zone: p.cfg.zone, Forwarders: p.forwarders()}
+	d := p.cfg.dns
+	cfg := dnsd.Config{
+		Zone: p.cfg.zone, Forwarders: p.forwarders(),
+		Clients: d.clients, Secondaries: d.secondaries, Nameservers: d.nameservers,
+		CacheSize: d.cache, ClientRate: d.limit,
+	}
 	if cfgErr != nil {
 		cfg.Zone = "" // the default: the setting may be what is wrong
 	}
@@ -55,9 +60,7 @@ func (p *parts) serveDNS(networks []fabric.Network) {
 	defer p.dnsMu.Unlock()
 	var addrs []netip.Addr
 	var served []netip.Prefix
-	if p.cfg.dnsAddr.IsValid() {
-		addrs = append(addrs, p.cfg.dnsAddr)
-	}
+	addrs = append(addrs, p.cfg.dns.addrs...)
 	for _, n := range networks {
 		for _, gw := range n.Gateways {
 			addrs = append(addrs, gw.Addr())
