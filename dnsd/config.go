@@ -88,12 +88,6 @@ type Nameserver struct {
 	Addrs []netip.Addr
 }
 
-// Route is a domain with the resolvers that are asked for it and what is below.
-type Route struct {
-	Domain    string
-	Resolvers []netip.AddrPort
-}
-
 // withDefaults returns c with everything set, or an error about its zone.
 func (c Config) withDefaults() (Config, error) {
 	if c.Zone == "" {

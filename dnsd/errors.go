@@ -7,6 +7,8 @@ var (
 	ErrZone = errors.New("not a DNS zone")
 	// ErrListen is wrapped by every error that SetListeners reports.
 	ErrListen = errors.New("DNS cannot listen")
+	// ErrForwarder is returned by ParseForwarders.
+	ErrForwarder = errors.New("not a resolver or route")
 	// ErrClosed is returned by calls on a server that was closed.
 	ErrClosed = errors.New("the DNS server is closed")
 
