@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/dockstack/dockstack/internal/fabric"
@@ -29,6 +30,9 @@ type engine struct {
 	driver   *Driver
 	state    *State
 	stop     func()
+
+	mu     sync.Mutex
+	served []string // calls, those that were refused with a !; guarded by mu
 }
 
 func newEngine(t *testing.T) *engine {
@@ -61,6 +65,7 @@ func (e *engine) start() {
 		MAC:        func(netip.Addr) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, 0, 1} },
 		JournalDir: filepath.Join(e.dir, "calls"),
 		Changed:    func(n []fabric.Network) { e.networks = n },
+		Served:     e.note,
 		Log:        log,
 	})
 	if err != nil {
@@ -74,6 +79,20 @@ func (e *engine) start() {
 			e.t.Error(err)
 		}
 	}
+}
+
+// note takes down a call that was served.
+func (e *engine) note(c Call) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c.Took <= 0 {
+		e.t.Errorf("%s took %s", c.Path, c.Took)
+	}
+	text := c.Path
+	if c.Err != nil {
+		text += "!"
+	}
+	e.served = append(e.served, text)
 }
 
 // restart ends the plugin and brings it up again.

@@ -72,7 +72,7 @@ type State struct {
 	Leases *ipam.Registry
 }
 
-// Config is what a Driver needs; Changed, Failed and HostRoot may be empty.
+// Config is what a Driver needs; Changed, Failed, Served and HostRoot may be empty.
 type Config struct {
 	// State returns the store, waiting for it until ctx ends; the error then
 	// says what keeps it.
@@ -96,7 +96,19 @@ type Config struct {
 	Changed func([]fabric.Network)
 	// Failed is called when the store has to be opened anew (kv.ErrFailed).
 	Failed func()
+	// Served is told of each call that was served or refused, before the engine
+	// has the answer. It must not wait.
+	Served func(Call)
 	Log    *slog.Logger
+}
+
+// Call is one call of the engine's.
+type Call struct {
+	// Path is such as /NetworkDriver.Join.
+	Path string
+	Took time.Duration
+	// Err is why it was refused, nil where it was served.
+	Err error
 }
 
 // Driver serves both protocols.
@@ -126,6 +138,9 @@ func New(cfg Config) (*Driver, error) {
 	}
 	if cfg.Failed == nil {
 		cfg.Failed = func() {}
+	}
+	if cfg.Served == nil {
+		cfg.Served = func(Call) {}
 	}
 	return &Driver{cfg: cfg, log: cfg.Log, journal: j, networks: map[string]network{}, since: map[string]time.Time{}}, nil
 }

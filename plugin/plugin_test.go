@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +43,24 @@ func TestContainerKeepsAddressAndMAC(t *testing.T) {
 	}
 	pool = e.createNetwork("n1", "172.16.0.0/16", nil)
 	again("network made anew")
+}
+
+func TestCallsAreTold(t *testing.T) {
+	e := newEngine(t)
+	pool := e.createNetwork("n1", "172.16.0.0/16", nil)
+	e.mu.Lock()
+	e.served = nil
+	e.mu.Unlock()
+	ask := func(name, addr string) {
+		_, _ = e.call("/IpamDriver.RequestAddress", object{"PoolID": pool, "Address": addr, "Options": object{"com.docker.network.endpoint.name": name}})
+	}
+	ask("web", "172.16.0.9")
+	ask("db", "172.16.0.9")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if want := []string{"/IpamDriver.RequestAddress", "/IpamDriver.RequestAddress!"}; !slices.Equal(e.served, want) {
+		t.Errorf("told of %q, want %q", e.served, want)
+	}
 }
 
 func TestNetworkSurvivesRestart(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/docker/go-plugins-helpers/sdk"
 
@@ -51,11 +52,13 @@ func handle[Req, Res any](d *Driver, mux *http.ServeMux, path string, shape erro
 			d.refuse(w, path, shape, err)
 			return
 		}
+		began := time.Now()
 		done := d.journal.begin(path, body)
 		res, err := fn(r.Context(), req)
 		// The note goes before the answer: a note without a caller could be
 		// taken for another's call, an answer without a note only costs a retry.
 		done()
+		d.cfg.Served(Call{Path: path, Took: time.Since(began), Err: err})
 		if err != nil {
 			if errors.Is(err, kv.ErrFailed) {
 				d.cfg.Failed()
