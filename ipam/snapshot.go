@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/dockstack/dockstack/internal/cow"
 )
 
 // Host is one address of one live container.
@@ -25,12 +27,13 @@ type Snapshot struct {
 	pools  map[string]Pool
 	// networks are the names of networks and overlays, in lower case.
 	networks map[string]struct{}
-	// up are the hosts that are alive, by number.
+	// up are the hosts that are alive, and ids all hosts' ids, by number.
 	up    []bool
-	names cow[string, []*lease]
+	ids   []string
+	names cow.Map[string, []*lease]
 	// labels has only names whose label differs from the name itself.
-	labels cow[string, []*lease]
-	addrs  cow[netip.Addr, []*lease]
+	labels cow.Map[string, []*lease]
+	addrs  cow.Map[netip.Addr, []*lease]
 }
 
 // Names is the picture after the last commit.
@@ -41,16 +44,16 @@ func (s *Snapshot) Serial() uint32 { return s.serial }
 
 // ByName returns every address of the container, compared without regard to
 // case.
-func (s *Snapshot) ByName(name string) []Host { return s.hosts(s.names.get(strings.ToLower(name))) }
+func (s *Snapshot) ByName(name string) []Host { return s.hosts(s.names.Get(strings.ToLower(name))) }
 
 // ByLabel is ByName for the label that Config.Label made of a name.
 func (s *Snapshot) ByLabel(label string) []Host {
-	return s.hosts(s.labels.get(strings.ToLower(label)))
+	return s.hosts(s.labels.Get(strings.ToLower(label)))
 }
 
 // ByAddr returns who holds addr.
 func (s *Snapshot) ByAddr(addr netip.Addr) (Host, bool) {
-	found := s.addrs.get(addr)
+	found := s.addrs.Get(addr)
 	if len(found) == 0 {
 		return Host{}, false
 	}
@@ -83,13 +86,13 @@ func (s *Snapshot) host(l *lease) Host {
 // edit is a Snapshot being made.
 type edit struct {
 	label  func(string) string
-	names  *cowEdit[string, []*lease]
-	labels *cowEdit[string, []*lease]
-	addrs  *cowEdit[netip.Addr, []*lease]
+	names  *cow.Edit[string, []*lease]
+	labels *cow.Edit[string, []*lease]
+	addrs  *cow.Edit[netip.Addr, []*lease]
 }
 
 func (r *Registry) edit(s *Snapshot) *edit {
-	return &edit{label: r.cfg.Label, names: s.names.edit(), labels: s.labels.edit(), addrs: s.addrs.edit()}
+	return &edit{label: r.cfg.Label, names: s.names.Edit(), labels: s.labels.Edit(), addrs: s.addrs.Edit()}
 }
 
 // keys are where a lease is found; label is "" where it adds nothing.
@@ -125,34 +128,34 @@ func (e *edit) remove(l *lease) {
 }
 
 // add and remove make new slices: older snapshots have the old ones.
-func add[K comparable](e *cowEdit[K, []*lease], k K, l *lease) {
-	old := e.get(k)
-	e.set(k, append(slices.Clip(old), l))
+func add[K comparable](e *cow.Edit[K, []*lease], k K, l *lease) {
+	old := e.Get(k)
+	e.Set(k, append(slices.Clip(old), l))
 }
 
-func remove[K comparable](e *cowEdit[K, []*lease], k K, l *lease) {
+func remove[K comparable](e *cow.Edit[K, []*lease], k K, l *lease) {
 	var keep []*lease
-	for _, o := range e.get(k) {
+	for _, o := range e.Get(k) {
 		if o.pool != l.pool || o.name != l.name {
 			keep = append(keep, o)
 		}
 	}
 	if keep == nil {
-		e.delete(k)
+		e.Delete(k)
 		return
 	}
-	e.set(k, keep)
+	e.Set(k, keep)
 }
 
 func (e *edit) into(s *Snapshot) {
-	s.names, s.labels, s.addrs = e.names.done(), e.labels.done(), e.addrs.done()
+	s.names, s.labels, s.addrs = e.names.Done(), e.labels.Done(), e.addrs.Done()
 }
 
 // firstSnapshot is the picture of what was loaded. Its serial is the time, so
 // that it is beyond what was counted before the restart.
 func (r *Registry) firstSnapshot() *Snapshot {
 	// A serial wraps, as RFC 1982 has it.
-	s := &Snapshot{serial: uint32(r.cfg.Now().Unix()), up: r.hosts.alive}
+	s := &Snapshot{serial: uint32(r.cfg.Now().Unix()), up: r.hosts.alive, ids: r.hosts.ids}
 	e := r.edit(s)
 	for _, p := range r.pools {
 		for _, l := range p.names {
@@ -180,7 +183,7 @@ func (s *Snapshot) after(t *tx) *Snapshot {
 	n := &Snapshot{
 		serial: max(s.serial+1, uint32(t.now.Unix())),
 		pools:  s.pools, networks: s.networks, names: s.names, labels: s.labels, addrs: s.addrs,
-		up: t.r.hosts.alive,
+		up: t.r.hosts.alive, ids: t.r.hosts.ids,
 	}
 	var e *edit
 	pools := false

@@ -1,0 +1,57 @@
+package ipam
+
+import (
+	"slices"
+	"strings"
+)
+
+// Located is a Host with what tells it from another of the same name.
+type Located struct {
+	Host
+	// PoolID is the pool's id, HostID that of the host where the container runs.
+	PoolID, HostID string
+}
+
+// Locate yields every address of the containers called name, compared without
+// regard to case, until yield returns false. Where each host has names of its
+// own, that is several containers.
+func (s *Snapshot) Locate(name string, yield func(Located) bool) {
+	for _, l := range s.names.Get(strings.ToLower(name)) {
+		if !yield(s.locate(l)) {
+			return
+		}
+	}
+}
+
+// All yields every address of every live container, in no order, until yield
+// returns false.
+func (s *Snapshot) All(yield func(Located) bool) {
+	for _, leases := range s.addrs.All {
+		for _, l := range leases {
+			if !yield(s.locate(l)) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Snapshot) locate(l *lease) Located {
+	at := Located{Host: s.host(l), PoolID: l.pool.id}
+	if int(l.host) < len(s.ids) {
+		at.HostID = s.ids[l.host]
+	}
+	return at
+}
+
+// PoolsOf returns the ids of the pools of this host's network with the engine's
+// id, in order.
+func (s *Snapshot) PoolsOf(network string) []string {
+	var out []string
+	for id, p := range s.pools {
+		if p.Network == network && network != "" {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
