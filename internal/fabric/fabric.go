@@ -64,6 +64,8 @@ type Fabric struct {
 
 	// kick wakes the loop; one pending kick stands for any number of changes.
 	kick chan struct{}
+	// asks are what the loop is to run between two applies.
+	asks chan func()
 	// touched is whether more changed than remotes.
 	touched atomic.Bool
 	// recalled is closed once the endpoints of an earlier run are known.
@@ -90,7 +92,7 @@ type Fabric struct {
 func New(cfg Config, sw Switch, links Links, log *slog.Logger) *Fabric {
 	return &Fabric{
 		cfg: cfg.withDefaults(), sw: sw, links: links, log: log,
-		kick: make(chan struct{}, 1), recalled: make(chan struct{}),
+		kick: make(chan struct{}, 1), asks: make(chan func()), recalled: make(chan struct{}),
 		want:    wanted{networks: map[string]Network{}, endpoints: map[string]*endpoint{}, forgotten: map[string]bool{}},
 		changed: make(chan struct{}), deleting: map[string]chan struct{}{},
 	}

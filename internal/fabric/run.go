@@ -104,6 +104,8 @@ func (f *Fabric) pause(ctx context.Context, p pause) bool {
 	case <-ctx.Done():
 		return false
 	case <-f.kick:
+	case fn := <-f.asks:
+		fn()
 	case <-p.switched:
 		f.touched.Store(true)
 	case <-timer:

@@ -83,7 +83,7 @@ func (t tools) env() []string {
 	return append(os.Environ(), "OVS_RUNDIR="+t.rundir, "OVS_LOGDIR="+t.rundir, "OVS_DBDIR="+t.rundir)
 }
 
-// run runs a program to its end and returns what it printed.
+// run runs a program to its end and returns what it printed, also when it failed.
 func (t tools) run(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error) {
 	return t.runFor(ctx, commandLimit, stdin, name, args...)
 }
@@ -106,7 +106,7 @@ func (t tools) runFor(ctx context.Context, limit time.Duration, stdin io.Reader,
 		if cause := ctx.Err(); cause != nil {
 			err = errors.Join(err, cause)
 		}
-		return nil, fmt.Errorf("%s %s: %w: %s", name, firstWord(args), err, firstLine(stderr.String()))
+		return stdout.Bytes(), fmt.Errorf("%s %s: %w: %s", name, firstWord(args), err, firstLine(stderr.String()))
 	}
 	return stdout.Bytes(), nil
 }

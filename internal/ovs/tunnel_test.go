@@ -61,6 +61,11 @@ type host struct {
 
 func newHost(t *testing.T, tunnel string) *host {
 	t.Helper()
+	return newHostAuditing(t, tunnel, time.Second)
+}
+
+func newHostAuditing(t *testing.T, tunnel string, every time.Duration) *host {
+	t.Helper()
 	log := ovstest.Log(t)
 	links, err := link.Open(log)
 	if err != nil {
@@ -69,7 +74,7 @@ func newHost(t *testing.T, tunnel string) *host {
 	t.Cleanup(links.Close)
 	h := &host{T: t, cfg: ovstest.Config(t)}
 	h.sw = ovs.New(h.cfg, ovstest.Probe(links), log)
-	h.fab = fabric.New(fabric.Config{MAC: macOf, Tunnel: tunnel, AuditEvery: time.Second, DeleteDelay: time.Millisecond}, h.sw, links, log)
+	h.fab = fabric.New(fabric.Config{MAC: macOf, Tunnel: tunnel, AuditEvery: every, DeleteDelay: time.Millisecond}, h.sw, links, log)
 	for _, run := range []func(context.Context) error{h.sw.Run, h.fab.Run} {
 		ctx, cancel := context.WithCancel(context.Background())
 		var wg sync.WaitGroup

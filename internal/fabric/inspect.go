@@ -1,0 +1,145 @@
+package fabric
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Wanted is what the fabric holds to be there at one moment, for somebody who
+// compares it with what is.
+type Wanted struct {
+	// Ports are the ports of our bridge, by name, with what each is for. Those
+	// that are about to be removed are among them.
+	Ports map[string]string
+	// Links are the names of the host's links with our mark.
+	Links map[string]bool
+	// Gateways are the host's own interfaces in networks.
+	Gateways []GatewayAt
+	// Flows are those about this host, nil while what is installed is unknown.
+	Flows []Flow
+	// FarFlows is how many flows there are about other hosts.
+	FarFlows int
+	// Filter is the tunnels' filter; Port is 0 where there is none.
+	Filter TunnelFilter
+}
+
+// GatewayAt is the host's own interface in a network.
+type GatewayAt struct {
+	Network, Inner string
+	Addrs          []netip.Prefix
+}
+
+// Wanted returns what the fabric holds to be there. It waits for an apply that
+// is under way.
+func (f *Fabric) Wanted(ctx context.Context) (Wanted, error) {
+	var w Wanted
+	err := f.ask(ctx, func() { w = f.wantedNow() })
+	if err != nil {
+		return Wanted{}, fmt.Errorf("ask what should be on the switch: %w", err)
+	}
+	return w, nil
+}
+
+// wantedNow runs in the loop.
+func (f *Fabric) wantedNow() Wanted {
+	w := Wanted{Ports: map[string]string{}, Links: map[string]bool{}, FarFlows: f.far.count}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, ep := range f.want.endpoints {
+		w.Ports[ep.port], w.Links[ep.port] = "endpoint "+id, true
+	}
+	for id, n := range f.want.networks {
+		gate := f.cfg.gateName(id)
+		w.Links[gate] = true
+		if len(n.Gateways) > 0 {
+			w.Ports[gate] = "gateway of network " + id
+			w.Gateways = append(w.Gateways, GatewayAt{Network: id, Inner: f.cfg.innerName(id), Addrs: n.Gateways})
+		}
+	}
+	slices.SortFunc(w.Gateways, func(a, b GatewayAt) int { return strings.Compare(a.Network, b.Network) })
+	for _, d := range f.have.tunnels.devices {
+		w.Ports[d.Name], w.Links[d.Name] = "tunnel", true
+	}
+	if g := f.have.tunnels.ground; g != nil && g.kind == TunnelFlow {
+		w.Ports[g.tunnel.port(0)] = "tunnel"
+	}
+	if t := f.have.tunnels.filter; t != nil {
+		w.Filter = *t
+	}
+	for name := range f.have.removed {
+		w.Ports[name], w.Links[name] = "on its way out", true
+	}
+	for name := range f.deleting {
+		w.Links[name] = true
+	}
+	if f.have.flows != nil {
+		w.Flows = slices.Collect(maps.Values(f.have.flows))
+	}
+	return w
+}
+
+// Resync compares everything with what is wanted, trusting nothing that was
+// known, and makes it so: ports and links that nobody has go, flows about this
+// host are replaced in one bundle, gateways, their rules and the tunnels' filter are
+// made again. It returns once that is done, or says why it
+// isn't.
+func (f *Fabric) Resync(ctx context.Context) error {
+	for first := true; ; first = false {
+		var changed <-chan struct{}
+		var leaving int
+		err := f.ask(ctx, func() {
+			if first {
+				f.distrust()
+			}
+			f.touched.Store(true)
+			leaving = len(f.have.removed)
+			f.mu.Lock()
+			changed = f.changed
+			f.mu.Unlock()
+		})
+		if err != nil {
+			return fmt.Errorf("make the switch as it should be: %w", err)
+		}
+		if !first && leaving == 0 {
+			break
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("make the switch as it should be: %w", ctx.Err())
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.lastErr != nil {
+		return fmt.Errorf("make the switch as it should be: %w", f.lastErr)
+	}
+	return nil
+}
+
+// distrust forgets what is known to be. What there is about other hosts is
+// counted by the audit, and replaced only if it's another number: it may be
+// much, and would be missing meanwhile.
+func (f *Fabric) distrust() {
+	f.have.audit, f.have.flows, f.have.gates, f.have.tunnels.filter = true, nil, nil, nil
+}
+
+// errNotRunning says that the loop is over or has not begun.
+var errNotRunning = errors.New("the switch's part of dockstack does not run")
+
+// ask has the loop run fn between two applies, another one follows.
+func (f *Fabric) ask(ctx context.Context, fn func()) error {
+	done := make(chan struct{})
+	select {
+	case f.asks <- func() { fn(); close(done) }:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errNotRunning, ctx.Err())
+	}
+	<-done // it was taken, so it runs
+	return nil
+}
