@@ -1,6 +1,7 @@
 // Package engine listens to the Docker engine in the background, for what its
-// plugin protocols leave out: the names of networks, and that a running
-// container was renamed.
+// plugin protocols leave out: the names of networks, that a running container
+// was renamed, and what it is besides its name: its compose service, aliases,
+// ports and health.
 //
 // Nothing may depend on it. While the engine boots, and while it stops, its
 // API hangs or is gone, and those are the moments in which most containers
@@ -12,30 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"strings"
+	"sync"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 )
-
-// Endpoint is a running container's attachment to a network.
-type Endpoint struct {
-	ID, Network string
-	// Container is the container's present name.
-	Container string
-	Addrs     []netip.Addr
-}
-
-// Picture is everything of interest that the engine knew at one moment.
-type Picture struct {
-	// Version is the engine's, such as 29.6.0.
-	Version string
-	// Networks has the name of every network, of whatever driver, by id.
-	Networks map[string]string
-	// Endpoints are those of running containers in these networks.
-	Endpoints []Endpoint
-}
 
 // Config says where the engine is and who wants to know.
 type Config struct {
@@ -44,7 +27,9 @@ type Config struct {
 	// Apply gets a whole picture after each change, and every 20 s; calls
 	// don't overlap.
 	Apply func(context.Context, Picture)
-	Log   *slog.Logger
+	// Ours tells which networks' containers are looked at closely, nil for all.
+	Ours func(network string) bool
+	Log  *slog.Logger
 }
 
 // The pause after a failed connection doubles from the first to the last.
@@ -84,17 +69,28 @@ func listen(ctx context.Context, cfg Config) error {
 	// Before the first picture, so that no change falls between the two.
 	events := api.Events(ctx, client.EventsListOptions{Filters: make(client.Filters).
 		Add("type", "network", "container").
-		Add("event", "create", "destroy", "rename", "start")})
+		Add("event", "create", "destroy", "rename", "start", "die", "connect", "disconnect", "health_status")})
+	in := newInspector(func(ctx context.Context, id string) (container.InspectResponse, error) {
+		found, err := api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		return found.Container, err
+	}, cfg)
+	var wg sync.WaitGroup
+	wg.Go(func() { in.run(ctx) })
+	defer wg.Wait()
+	defer cancel()
 	for {
 		p, err := picture(ctx, api)
 		if err != nil {
 			return err
 		}
+		in.fill(&p)
 		cfg.Apply(ctx, p)
 		select {
 		case <-events.Messages:
 			drain(ctx, events.Messages)
-		case <-time.After(refresh):
+		case <-in.news:
+			drain(ctx, events.Messages)
+		case <-time.After(in.wait()):
 		case err := <-events.Err:
 			return errors.Join(errors.New("engine events ended"), err)
 		case <-ctx.Done():
@@ -121,55 +117,4 @@ func drain[T any](ctx context.Context, c <-chan T) {
 			return
 		}
 	}
-}
-
-// picture asks only for lists: they take no lock of a container that may be
-// waiting for us (moby, daemon/list.go); an inspect would.
-func picture(ctx context.Context, api *client.Client) (Picture, error) {
-	p := Picture{Networks: map[string]string{}}
-	version, err := api.ServerVersion(ctx, client.ServerVersionOptions{})
-	if err != nil {
-		return p, fmt.Errorf("ask engine for its version: %w", err)
-	}
-	p.Version = version.Version
-	networks, err := api.NetworkList(ctx, client.NetworkListOptions{})
-	if err != nil {
-		return p, fmt.Errorf("list networks: %w", err)
-	}
-	for _, n := range networks.Items {
-		p.Networks[n.ID] = n.Name
-	}
-	containers, err := api.ContainerList(ctx, client.ContainerListOptions{})
-	if err != nil {
-		return p, fmt.Errorf("list containers: %w", err)
-	}
-	for _, c := range containers.Items {
-		if c.NetworkSettings == nil {
-			continue
-		}
-		for _, e := range c.NetworkSettings.Networks {
-			if e == nil || e.EndpointID == "" {
-				continue
-			}
-			ep := Endpoint{ID: e.EndpointID, Network: e.NetworkID, Container: ownName(c.Names)}
-			for _, a := range []netip.Addr{e.IPAddress, e.GlobalIPv6Address} {
-				if a.IsValid() {
-					ep.Addrs = append(ep.Addrs, a)
-				}
-			}
-			p.Endpoints = append(p.Endpoints, ep)
-		}
-	}
-	return p, nil
-}
-
-// ownName picks the container's name among the names of links to it, which
-// have a second slash.
-func ownName(names []string) string {
-	for _, n := range names {
-		if n = strings.TrimPrefix(n, "/"); !strings.Contains(n, "/") {
-			return n
-		}
-	}
-	return ""
 }

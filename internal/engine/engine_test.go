@@ -38,7 +38,7 @@ func (f *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/networks":
 		_, _ = fmt.Fprint(w, `[{"Id":"n1","Name":"internal","Driver":"dockstack"}]`)
 	case "/containers/json":
-		_, _ = fmt.Fprintf(w, `[{"Id":"c1","Names":["/other/alias","/%s"],"NetworkSettings":{"Networks":{"internal":{"NetworkID":"n1","EndpointID":"e1","IPAddress":"172.16.0.2"}}}}]`, f.name)
+		_, _ = fmt.Fprintf(w, `[{"Id":"c1","Names":["/other/alias","/%s"],"State":"running","NetworkSettings":{"Networks":{"internal":{"NetworkID":"n1","EndpointID":"e1","IPAddress":"172.16.0.2"}}}}]`, f.name)
 	case "/events":
 		w.WriteHeader(http.StatusOK)
 		w.(http.Flusher).Flush()
