@@ -93,6 +93,8 @@ type Status struct {
 	Version string      `json:"version"`
 	Started time.Time   `json:"started"`
 	Store   StoreStatus `json:"store"`
+	// Alone: no other host shares the store, by setting.
+	Alone bool `json:"alone,omitempty"`
 	// Hosts are those that are alive, with this one.
 	Hosts  []Host       `json:"hosts"`
 	Switch SwitchStatus `json:"switch"`
@@ -222,6 +224,8 @@ type Reservation struct {
 	MAC string `json:"mac,omitempty" yaml:"mac,omitempty"`
 	// Pool is the pool's id, or "" for the one whose subnet has Address.
 	Pool string `json:"pool,omitempty" yaml:"pool,omitempty"`
+	// Network is the network's name, where Pool is empty.
+	Network string `json:"network,omitempty" yaml:"network,omitempty"`
 	// From is where it was read, such as "dnsmasq.conf:12", for messages.
 	From string `json:"from,omitempty" yaml:"-"`
 }
@@ -263,6 +267,37 @@ type Clash struct {
 	Reason      string      `json:"reason"`
 }
 
+// Target is a name that something is to happen to, in the pool with that id, the
+// network of that name, or all where both are empty.
+type Target struct {
+	Name    string `json:"name"`
+	Pool    string `json:"pool,omitempty"`
+	Network string `json:"network,omitempty"`
+}
+
+// Rename gives what is kept for a name to another.
+type Rename struct {
+	Target
+	To string `json:"to"`
+}
+
+// Restore is what taking a backup in did, or would do.
+type Restore struct {
+	// Made is when the backup was made, and Version dockstack's then.
+	Made    time.Time `json:"made"`
+	Version string    `json:"version"`
+	// Pools, Leases and Records are how many the backup has, Changed how many keys
+	// of the store differ from it.
+	Pools   int `json:"pools"`
+	Leases  int `json:"leases"`
+	Records int `json:"records"`
+	Changed int `json:"changed"`
+	// Notes say, for people, what to know of it.
+	Notes []string `json:"notes"`
+	// Done: it was carried out.
+	Done bool `json:"done"`
+}
+
 // Record is a DNS record by the operator's word.
 type Record struct {
 	// Name is a full name without a dot at its end, or one relative to the zone
@@ -294,4 +329,40 @@ type Answer struct {
 	// Source says where the answer comes from, in one line for people.
 	Source string        `json:"source"`
 	Took   time.Duration `json:"took_ns"`
+}
+
+// Report is what the doctor found.
+type Report struct {
+	At time.Time `json:"at"`
+	// Host is what the host is called that was looked at.
+	Host     string    `json:"host,omitempty"`
+	Findings []Finding `json:"findings"`
+	// Fine are the checks that found nothing.
+	Fine []string `json:"fine"`
+}
+
+// Severities of findings.
+const (
+	// SeverityError: something does not work.
+	SeverityError = "error"
+	// SeverityWarning: it works, but not as it should, or not for long.
+	SeverityWarning = "warning"
+	// SeverityNote: good to know.
+	SeverityNote = "note"
+)
+
+// Finding is one thing that is not as it should be.
+type Finding struct {
+	// Check is the check that found it, Severity one of the Severity… constants.
+	Check    string `json:"check"`
+	Severity string `json:"severity"`
+	// Text says what is wrong, in one sentence; Detail what follows from it.
+	Text   string `json:"text"`
+	Detail string `json:"detail,omitempty"`
+	// Mend is the command that mends it, Safe whether --fix does that.
+	Mend string `json:"mend,omitempty"`
+	Safe bool   `json:"safe,omitempty"`
+	// Mended: it was just mended. Failed is why that did not work.
+	Mended bool   `json:"mended,omitempty"`
+	Failed string `json:"failed,omitempty"`
 }
