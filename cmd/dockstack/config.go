@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/dockstack/dockstack/dnsd"
 )
 
 // config is the daemon's settings. Each comes from an environment variable
@@ -21,6 +23,7 @@ type config struct {
 	dns       dnsSettings
 	page      netip.AddrPort   // invalid: none is served
 	resolvers []netip.AddrPort // none: the host's resolv.conf
+	routes    []dnsd.Route     // domains that others are asked for
 	supernet4 netip.Prefix
 	supernet6 netip.Prefix
 	datapath  string
@@ -105,13 +108,8 @@ func readConfig() (config, error) {
 	default:
 		bad("DOCKSTACK_DATAPATH", "auto, kernel or userspace")
 	}
-	for _, text := range fields(envForwarders) {
-		r, err := parseResolver(text)
-		if err != nil {
-			bad(envForwarders, "addresses with commas between them, such as 192.0.2.53,[2001:db8::53]:5353")
-			break
-		}
-		c.resolvers = append(c.resolvers, r)
+	if c.resolvers, c.routes, err = dnsd.ParseForwarders(os.Getenv(envForwarders)); err != nil {
+		bad(envForwarders, "resolvers with commas between them, such as 192.0.2.53,[2001:db8::53]:5353,/corp.example/10.1.1.1: "+err.Error())
 	}
 	c.readDNS(bad)
 	c.readPage(bad)

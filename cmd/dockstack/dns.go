@@ -12,7 +12,7 @@ import (
 func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
 	d := p.cfg.dns
 	cfg := dnsd.Config{
-		Zone: p.cfg.zone, Forwarders: p.forwarders(),
+		Zone: p.cfg.zone, Forwarders: p.forwarders(), Routes: func() []dnsd.Route { return p.cfg.routes },
 		Clients: d.clients, Secondaries: d.secondaries, Nameservers: d.nameservers,
 		CacheSize: d.cache, ClientRate: d.limit,
 	}
@@ -35,15 +35,18 @@ func (p *parts) forwarders() func() []netip.AddrPort {
 	if len(p.cfg.resolvers) == 0 {
 		all = dnsd.ResolvConf(p.cfg.resolvConf())
 	}
-	return func() []netip.AddrPort {
-		own := p.dnsAddrs.Load()
-		if own == nil {
-			return all()
-		}
-		return slices.DeleteFunc(slices.Clone(all()), func(r netip.AddrPort) bool {
-			return r.Port() == dnsPort && slices.Contains(*own, r.Addr().Unmap())
-		})
+	return func() []netip.AddrPort { return p.others(all()) }
+}
+
+// others are those resolvers that are not ourselves.
+func (p *parts) others(all []netip.AddrPort) []netip.AddrPort {
+	own := p.dnsAddrs.Load()
+	if own == nil {
+		return all
 	}
+	return slices.DeleteFunc(slices.Clone(all), func(r netip.AddrPort) bool {
+		return r.Port() == dnsPort && slices.Contains(*own, r.Addr().Unmap())
+	})
 }
 
 // DNS is asked on its well-known port and listens on another, to which the

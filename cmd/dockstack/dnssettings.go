@@ -62,6 +62,11 @@ func (c *config) readDNS(bad func(name, want string)) {
 		}
 		d.addrs = append(d.addrs, addr.Unmap())
 	}
+	for _, r := range c.routes {
+		if slices.ContainsFunc(r.Resolvers, func(at netip.AddrPort) bool { return at.Port() == dnsPort && slices.Contains(d.addrs, at.Addr()) }) {
+			bad(envForwarders, "no route of "+r.Domain+" to dockstack itself: the question would come back for ever")
+		}
+	}
 	for _, text := range fields(envClients) {
 		prefix, err := parsePrefix(text)
 		if err != nil {
