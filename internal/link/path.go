@@ -169,11 +169,11 @@ func (p *prober) try(ctx context.Context, r *round) error {
 		}
 		size, asked := r.waiting[a.seq]
 		switch {
-		case !asked:
-			continue // of an earlier round
-		case a.refused != "":
+		case a.refused != "": // it may be about an earlier packet
 			p.refused = a.refused
 			return nil
+		case !asked:
+			continue // of an earlier round
 		case a.tooBig:
 			p.limit, p.hint = a.by, a.mtu
 		default:

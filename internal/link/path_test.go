@@ -121,7 +121,7 @@ func TestPathOfSilentAndUnreachableHosts(t *testing.T) {
 		"it answers no echo": {func(t *testing.T, r *road) { r.b.sysctl(t, "ipv4/icmp_echo_ignore_all", "1") }, ""},
 		"it is off": {func(t *testing.T, r *road) {
 			must(t, r.b.AddrDel(r.b.link(t, "eth0"), &netlink.Addr{IPNet: toIPNet(netip.MustParsePrefix("198.51.100.1/24"))}))
-		}, "host unreachable, says 198.51.100.254"},
+		}, "host unreachable, says 192.0.2.254"},
 		"no route": {func(t *testing.T, r *road) {
 			must(t, r.a.RouteDel(&netlink.Route{Dst: toIPNet(netip.MustParsePrefix("0.0.0.0/0"))}))
 		}, "no route"},
