@@ -121,4 +121,7 @@ func (t *tx) publish(ctx context.Context) {
 	if len(t.undo) > 0 || t.whole {
 		t.tellMoves()
 	}
+	if len(t.undo) > 0 {
+		t.tellChanges()
+	}
 }

@@ -27,6 +27,9 @@ const (
 	addrPrefix = "addr/"
 	vniPrefix  = "vni/"
 	epochKey   = "epoch"
+	// import/HOST is what a host is about to change in several commits, import/HOST/N
+	// how to undo it (see bulk).
+	importPrefix = "import/"
 
 	recordVersion = 1
 )

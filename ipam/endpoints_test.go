@@ -221,11 +221,11 @@ func TestReservations(t *testing.T) {
 	}
 	w.holds("172.16.0.3", "web live reserved")
 	_, err := reserve("web", "172.16.0.40")
-	w.fails(err, ipam.ErrAddressTaken, `address is taken: container "web" runs in network internal (172.16.0.0/24) with 172.16.0.3; stop it before you reserve 172.16.0.40 for it`)
+	w.fails(err, ipam.ErrAddressTaken, `address is taken: container "web" runs with 172.16.0.3 in network internal (172.16.0.0/24) since 2026-01-02T03:04:05Z; stop it before you reserve 172.16.0.40 for it`)
 	_, err = reserve("db", "172.16.0.3")
 	w.fails(err, ipam.ErrAddressTaken, `address is taken: 172.16.0.3 in network internal (172.16.0.0/24) is held by container "web", which runs; stop that one, or choose another address for "db"`)
 	_, err = reserve("", "172.16.0.9")
-	w.fails(err, ipam.ErrNoName, "no container name: say for whom to reserve")
+	w.fails(err, ipam.ErrNoName, "no container name: say for whom")
 	_, err = reserve("db", "10.0.0.1")
 	w.fails(err, ipam.ErrOutsidePool, "address is outside the pool: 10.0.0.1 is not in network internal (172.16.0.0/24); choose one of 172.16.0.0/24")
 	w.release("172.16.0.3")

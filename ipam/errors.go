@@ -36,3 +36,17 @@ var (
 	// ErrNoLease: no name holds the address.
 	ErrNoLease = errors.New("no lease")
 )
+
+// Errors of an operator's requests.
+var (
+	// ErrLive: a container runs under the name.
+	ErrLive = errors.New("the container runs")
+	// ErrClash: what is asked for contradicts what is there.
+	ErrClash = errors.New("clash")
+	// ErrAmbiguous: more than one pool is meant.
+	ErrAmbiguous = errors.New("ambiguous")
+	// ErrHostAlive: the host lives.
+	ErrHostAlive = errors.New("the host is alive")
+	// ErrUnknownHost: nothing is known of the host.
+	ErrUnknownHost = errors.New("unknown host")
+)

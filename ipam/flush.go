@@ -24,7 +24,8 @@ const flushRetry = 10 * time.Second
 // awayRetry is the same while a shared store is away, which it knows itself.
 const awayRetry = time.Second
 
-// Flush writes which leases became live. It happens by itself, FlushAfter the
+// Flush writes which leases became live, and undoes an import that was cut off
+// in the middle. It happens by itself, FlushAfter the
 // first of them, or with the next change; call it before the store is closed.
 func (r *Registry) Flush(ctx context.Context) error {
 	for more := true; more; {
@@ -39,7 +40,7 @@ func (r *Registry) Flush(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return r.undoLeft(ctx)
 }
 
 // flush writes what the store is behind with, as much as one commit takes, and

@@ -71,6 +71,9 @@ func (r *Registry) hostName(n hostNumber) string {
 	if n == me || r.cfg.Hosts == nil {
 		return "this host"
 	}
+	if n == nowhere {
+		return "(forgotten)"
+	}
 	return r.cfg.Hosts.Name(r.hostID(n))
 }
 

@@ -22,6 +22,7 @@ type JoinReport struct {
 func (r *Registry) putAside() {
 	r.aside, r.pools = r.pools, map[string]*pool{}
 	clear(r.behind)
+	clear(r.imports)
 	clear(r.endpoints) // they come along with their leases
 }
 

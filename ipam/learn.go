@@ -20,6 +20,7 @@ func (r *Registry) Learn(ctx context.Context, c kv.Change) error {
 	return r.hear(ctx, func() {
 		t := r.newTx()
 		first := !r.synced
+		t.quiet = first
 		t.learnChange(c.Fresh())
 		t.publish(ctx)
 		if first && !r.cfg.Standalone {
@@ -107,7 +108,7 @@ func (t *tx) learnChange(c kv.Change) {
 	t.learnAll(ops, func(op kv.Op) bool { return !op.Delete && strings.HasPrefix(op.Key, leasePrefix) })
 	r.synced = true
 	t.asBefore(running)
-	if len(r.behind) > 0 {
+	if len(r.behind) > 0 || r.unfinished.Load() {
 		r.flushSoon()
 	}
 }
@@ -182,6 +183,9 @@ func (t *tx) forget(ops []kv.Op) {
 			t.missingPool(p, there)
 		}
 	}
+	for key := range t.r.imports {
+		gone(key)
+	}
 	for key := range t.r.behind {
 		if strings.HasPrefix(key, leasePrefix) || strings.HasPrefix(key, usePrefix) {
 			gone(key)
@@ -201,6 +205,8 @@ func (t *tx) learn(op kv.Op) {
 		err = t.learnUse(op)
 	case addrPrefix:
 		t.learnAddr(op)
+	case importPrefix:
+		t.setImport(op.Key, valueOf(op))
 	case vniPrefix:
 		if !op.Delete {
 			delete(t.r.behind, op.Key)

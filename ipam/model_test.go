@@ -191,7 +191,7 @@ func (m *model) stepReserve(t *rapid.T) {
 	_, err := m.reg.Reserve(m.ctx, m.pool.ID, name, addr)
 	e, holder := m.names[name], m.holder(addr.String())
 	h := m.names[holder]
-	allowed := holder == name || m.set(addr) && (e == nil || !e.live) && (h == nil || !h.live && !h.reserved)
+	allowed := holder == name || m.set(addr) && (e == nil || !e.live) && (h == nil || !h.live && !h.reserved && !h.fixed)
 	if allowed != (err == nil) {
 		t.Fatalf("reserve %s for %s %+v, held by %q %+v: %v", addr, name, e, holder, h, err)
 	}

@@ -91,7 +91,6 @@ func TestUnknownPool(t *testing.T) {
 			return err
 		},
 		"release":   func() error { return w.reg.ReleaseAddress(w.ctx, id, none) },
-		"reserve":   func() error { _, err := w.reg.Reserve(w.ctx, id, "x", none); return err },
 		"unreserve": func() error { return w.reg.Unreserve(w.ctx, id, "x") },
 		"lookup":    func() error { _, err := w.reg.Lookup(w.ctx, id, none); return err },
 	} {
@@ -99,6 +98,8 @@ func TestUnknownPool(t *testing.T) {
 			w.fails(call(), ipam.ErrUnknownPool, `unknown pool "10.9.0.0/16": dockstack's store does not have it; remove the network and create it again`)
 		})
 	}
+	_, err := w.reg.Reserve(w.ctx, id, "x", none)
+	w.fails(err, ipam.ErrUnknownPool, `unknown pool "10.9.0.0/16": no network ever had that subnet`)
 	w.ok(w.reg.Unbind(w.ctx, "no such network"))
 	w.ok(w.reg.Detach(w.ctx, "no such endpoint"))
 	w.fails(w.reg.SetNetworkName(w.ctx, "0123456789abcdef", "x"), ipam.ErrUnknownNetwork, "unknown network 0123456789ab: no pool belongs to it")

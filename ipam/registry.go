@@ -57,6 +57,10 @@ type Config struct {
 	// Moved is told where addresses are on other hosts, of the networks that
 	// this host has; nil: nobody wants to know. It must not wait.
 	Moved func([]Move)
+	// Changed is told every change of leases, by this host or another, in order;
+	// nil: nobody wants to know. What is found at start is no change. It must not
+	// wait, nor call the registry.
+	Changed func([]Change)
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 	// Log takes warnings about names that lose an address.
@@ -113,6 +117,11 @@ type Registry struct {
 	problems atomic.Pointer[[]string]
 	// lost are the endpoints whose lease went to another host, with its key.
 	lost map[string]string
+	// imports are the records of imports under way, by key; unfinished is whether
+	// one of this host is among them. working holds the one that goes on.
+	imports    map[string][]byte
+	unfinished atomic.Bool
+	working    chan struct{}
 	// flusher calls Flush; flushing is whether it is set, flushFailed whether
 	// its last time failed.
 	flusher               *time.Timer
@@ -155,6 +164,8 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 		told:      map[uint32]struct{}{},
 		moved:     map[string]string{},
 		lost:      map[string]string{},
+		imports:   map[string][]byte{},
+		working:   make(chan struct{}, 1),
 		opened:    cfg.Now(),
 	}
 	if cfg.Shared == nil {
@@ -169,6 +180,9 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 	t := r.newTx()
 	t.whole = true
 	t.tellMoves()
+	if r.unfinished.Load() {
+		r.flushSoon()
+	}
 	return r, nil
 }
 
@@ -220,7 +234,7 @@ func (r *Registry) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read leases: %w", err)
 	}
-	return nil
+	return r.loadImports(ctx)
 }
 
 func (r *Registry) loadLease(p *pool, key, name string, value []byte) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"strings"
 )
 
@@ -76,86 +75,4 @@ func (p *pool) renamed(from string) *lease {
 		return l
 	}
 	return nil
-}
-
-// Reserve keeps addr for the name by an operator's word; an invalid addr
-// keeps the one that the name has, or a new one.
-func (r *Registry) Reserve(ctx context.Context, pool, name string, addr netip.Addr) (netip.Prefix, error) {
-	if err := checkName(name); err != nil {
-		return netip.Prefix{}, err
-	}
-	if name == "" {
-		return netip.Prefix{}, fmt.Errorf("%w: say for whom to reserve", ErrNoName)
-	}
-	var out netip.Prefix
-	err := r.change(ctx, func(t *tx) error {
-		p, err := t.pool(pool)
-		if err != nil {
-			return err
-		}
-		l, err := t.reserve(p, r.keyName(p, name), addr)
-		if err != nil {
-			return err
-		}
-		t.change(l, func(c *lease) { c.reserved = true })
-		t.makeSure(p, l.name)
-		out = p.prefix(l.addr)
-		return nil
-	})
-	return out, err
-}
-
-// reserve finds or makes the lease to reserve.
-func (t *tx) reserve(p *pool, name string, addr netip.Addr) (*lease, error) {
-	own := p.names[name]
-	if own != nil && (!addr.IsValid() || own.addr == addr) {
-		return own, nil
-	}
-	if own != nil && t.held(own) {
-		return nil, fmt.Errorf("%w: container %q runs in %s with %s; stop it before you reserve %s for it", ErrAddressTaken, name, &p.rec, own.addr, addr)
-	}
-	if !addr.IsValid() {
-		var err error
-		if addr, err = t.allocate(p, name); err != nil {
-			return nil, err
-		}
-	} else if err := t.usable(p, addr); err != nil {
-		return nil, err
-	}
-	if holder := p.addrs[addr]; holder != nil {
-		if err := t.takeFrom(holder, name); err != nil {
-			return nil, err
-		}
-	}
-	l := &lease{pool: p, name: name, addr: addr, since: t.now.UnixMilli(), host: me}
-	if own != nil && own.macByUser {
-		l.mac, l.macByUser = own.mac, true
-	}
-	t.put(l)
-	return l, nil
-}
-
-// Unreserve takes Reserve back. The name keeps the address as any other does.
-// A name without a reservation is no error.
-func (r *Registry) Unreserve(ctx context.Context, pool, name string) error {
-	return r.change(ctx, func(t *tx) error {
-		p, err := t.pool(pool)
-		if err != nil {
-			return err
-		}
-		key := r.keyName(p, name)
-		if l := p.names[key]; l != nil {
-			t.change(l, func(c *lease) { c.reserved = false })
-		}
-		t.makeSure(p, key)
-		return nil
-	})
-}
-
-// makeSure has others' news come first: where nothing is to be written, that
-// rests on what memory has.
-func (t *tx) makeSure(p *pool, name string) {
-	if t.r.shared() {
-		t.guard(leaseKey(p.id, name))
-	}
 }

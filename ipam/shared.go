@@ -44,6 +44,8 @@ func (r *Registry) value(key string) ([]byte, error) {
 		if vni, err := strconv.ParseUint(rest, 10, 32); err == nil {
 			return r.vniOwner(uint32(vni)), nil
 		}
+	case importPrefix:
+		return r.imports[key], nil
 	case epochKey + "/":
 		return strconv.AppendUint(nil, r.epoch, 10), nil
 	}
@@ -253,7 +255,7 @@ func notTaken(batch []*call, err error) {
 // none that learns.
 func (t *tx) decide(batch []*call, budget int) int {
 	for i, c := range batch {
-		if i > 0 && (c.learns || len(t.keys)+len(t.guards) >= budget) {
+		if i > 0 && (c.learns || len(t.keys)+len(t.guards)+len(t.doubts) >= budget) {
 			return i
 		}
 		if c.reads {
@@ -403,7 +405,7 @@ func (t *tx) aloneSince(m mark, away error) error {
 			if err := t.ownLease(s, away); err != nil {
 				return err
 			}
-		case stepPool, stepRecord, stepEpoch:
+		case stepPool, stepRecord, stepEpoch, stepImport:
 			return needOthers(away)
 		}
 	}

@@ -31,6 +31,8 @@ type tx struct {
 	retries int
 	// whole are the networks of which everything on other hosts is to be told.
 	whole bool
+	// quiet: what is learned is no change but what there was.
+	quiet bool
 }
 
 // step is one replacement: of a lease, or of what else is set.
@@ -45,6 +47,7 @@ type step struct {
 	oldUse    *use
 	oldCursor netip.Addr
 	oldEpoch  uint64
+	oldImport []byte
 }
 
 type stepKind uint8
@@ -56,6 +59,7 @@ const (
 	stepUse
 	stepCursor
 	stepEpoch
+	stepImport // part of a record of an import under way; name is its key
 )
 
 type note struct {
@@ -85,6 +89,8 @@ func (t *tx) back(m mark) {
 			s.pool.cursor = s.oldCursor
 		case stepEpoch:
 			t.r.epoch = s.oldEpoch
+		case stepImport:
+			t.r.putImport(s.name, s.oldImport)
 		case stepLease:
 			t.r.apply(s.pool, s.name, s.old)
 		}

@@ -1,0 +1,72 @@
+package ipam
+
+import (
+	"context"
+	"fmt"
+)
+
+// Release gives up what is kept for a name by an operator's word: its address
+// and its reservation, in one pool or with pool "" in all. It is refused where
+// a container runs under the name.
+func (r *Registry) Release(ctx context.Context, pool, name string) error {
+	err := r.change(ctx, func(t *tx) error {
+		found, err := t.named(pool, name)
+		if err == nil {
+			err = t.needStore()
+		}
+		if err != nil {
+			return err
+		}
+		for _, l := range found {
+			if t.held(l) {
+				return t.live(l, "release the name")
+			}
+		}
+		for _, l := range found {
+			t.drop(l)
+		}
+		return nil
+	})
+	return r.hint(ctx, err)
+}
+
+// RenameLease gives what is kept for one name to another, in one pool or with
+// pool "" in all: for a container that will come under another name. A running
+// container is renamed with docker rename, which takes its address along.
+func (r *Registry) RenameLease(ctx context.Context, pool, from, to string) error {
+	if err := checkContainer(to); err != nil {
+		return err
+	}
+	if from == to {
+		return fmt.Errorf("%w: %q is called that already; choose another", ErrNotUsable, from)
+	}
+	err := r.change(ctx, func(t *tx) error {
+		found, err := t.named(pool, from)
+		if err == nil {
+			err = t.needStore()
+		}
+		if err != nil {
+			return err
+		}
+		for _, l := range found {
+			if t.held(l) {
+				t.doubt(leaseKey(l.pool.id, l.name))
+				return fmt.Errorf("%w: %s; `docker rename %s %s` renames it, and its address goes with it", ErrLive, t.runs(l), from, to)
+			}
+			there := l.pool.names[r.keyName(l.pool, to)]
+			if there == nil {
+				continue
+			}
+			t.doubt(leaseKey(l.pool.id, there.name))
+			return fmt.Errorf("%w: %s; release %s first, or choose another name", ErrClash, t.keeps(there), to)
+		}
+		for _, l := range found {
+			t.drop(l)
+			c := *l
+			c.name, c.live, c.endpoint, c.unsure = r.keyName(l.pool, to), false, "", false
+			t.put(&c)
+		}
+		return nil
+	})
+	return r.hint(ctx, err)
+}
