@@ -13,7 +13,7 @@ import (
 
 // copiedPrefixes are the keys that a host needs while the shared store is away.
 // What else there is only says the same in another order.
-var copiedPrefixes = []string{"lease/", "pool/", "use/", peers.Prefix}
+var copiedPrefixes = []string{"lease/", "pool/", "use/", "import/", peers.Prefix}
 
 // session is a host's taking part in a cluster whose store has proved to be the
 // right one.
