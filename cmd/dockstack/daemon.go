@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dockstack/dockstack/dnsd"
+	"github.com/dockstack/dockstack/internal/events"
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/ovs"
@@ -30,6 +31,17 @@ type parts struct {
 	// underlay is where this host's tunnels end, nil where it is alone.
 	underlay *underlay
 	status   *statusFile
+	// started is when this process began.
+	started time.Time
+	// engineVersion is what the engine last said.
+	engineVersion atomic.Pointer[string]
+	// upstreams are the resolvers that other names are asked of.
+	upstreams func() []netip.AddrPort
+	// ring and samples are what happened lately; told belongs to report.
+	ring    *events.Ring
+	samples *events.Samples
+	told    telling
+	counts  counts
 	// tight are the problems of networks that don't fit between the hosts; they
 	// belong to report.
 	tight []string
@@ -43,7 +55,8 @@ type parts struct {
 // daemon serves until ctx ends. What is missing at its start, it waits for:
 // only settings, netlink or the sockets themselves can keep it from serving.
 func daemon(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) error {
-	p := &parts{cfg: cfg, log: log}
+	p := &parts{cfg: cfg, log: log, started: time.Now(), ring: events.New(events.Kept)}
+	p.told.ring = p.ring
 	if err := p.build(cfgErr); err != nil {
 		return err
 	}
@@ -64,6 +77,7 @@ func daemon(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) err
 	run(&back, swCtx, p.logged("fabric", p.fabric.Run))
 	run(&back, swCtx, p.store.run)
 	run(&back, swCtx, p.status.run)
+	run(&back, swCtx, p.samples.Run)
 	if p.underlay != nil {
 		run(&back, swCtx, p.underlay.run)
 	}
@@ -71,6 +85,7 @@ func daemon(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) err
 	run(&fore, ctx, p.recall)
 	run(&fore, ctx, p.dns.Run)
 	run(&fore, ctx, p.watch)
+	run(&fore, ctx, p.serveAdmin)
 	fore.Wait()
 	stopSwitch()
 	back.Wait()
@@ -110,6 +125,7 @@ func (p *parts) build(cfgErr error) error {
 	if p.dns, err = p.buildDNS(cfgErr); err != nil {
 		return err
 	}
+	p.upstreams, p.samples = p.forwarders(), events.NewSamples(p.dnsStatus)
 	p.driver, err = plugin.New(plugin.Config{
 		State:      p.store.ready,
 		Fabric:     p.fabric,

@@ -1,47 +1,22 @@
-// Command dockstack is the daemon inside the managed plugin.
+// Command dockstack is the daemon inside the managed plugin, and the command with
+// which operators ask it.
 package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/dockstack/dockstack/internal/command"
 )
-
-const usage = `dockstack gives every container name an address that stays.
-
-usage:
-  dockstack daemon     serve Docker's network and IPAM plugin protocols
-  dockstack version    print the version
-
-The daemon runs inside the managed plugin, with its settings in DOCKSTACK_*
-environment variables:
-  docker plugin set dockstack-plugin DOCKSTACK_ZONE=endor.lab
-`
 
 // version is set by the build.
 var version = "dev"
 
-func main() {
-	verb := ""
-	if len(os.Args) == 2 {
-		verb = os.Args[1]
-	}
-	switch verb {
-	case "daemon":
-		os.Exit(runDaemon())
-	case "version":
-		fmt.Println("dockstack", version)
-	case "help", "-h", "--help":
-		fmt.Print(usage)
-	default:
-		fmt.Fprint(os.Stderr, usage)
-		os.Exit(2)
-	}
-}
+func main() { os.Exit(command.Main(version, runDaemon)) }
 
 func runDaemon() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)

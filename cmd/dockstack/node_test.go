@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dockstack/dockstack/internal/admin"
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/kv"
 	"github.com/dockstack/dockstack/internal/kv/boltkv"
@@ -263,7 +264,7 @@ func (n *node) sees(at, host string) {
 }
 
 func (n *node) text() string {
-	s := status{store: storeStatus{where: where}, name: func(id string) string { return id }}
+	s := admin.Status{Store: admin.StoreStatus{Where: where}}
 	n.cluster.fill(&s)
-	return s.text()
+	return s.Text()
 }

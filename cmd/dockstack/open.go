@@ -86,7 +86,7 @@ func (o opening) open(ctx context.Context) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &opened{State: plugin.State{Store: o.local}}
+	out := &opened{State: plugin.State{Store: o.local}, id: id}
 	cfg := o.leases
 	cfg.Host = id
 	if o.cluster != nil {

@@ -88,6 +88,7 @@ func (p *parts) watch(ctx context.Context) {
 }
 
 func (p *parts) apply(ctx context.Context, pic engine.Picture) {
+	p.engineVersion.Store(&pic.Version)
 	st, err := p.store.get(ctx)
 	if err != nil {
 		return // it is in the log already, and the next picture comes

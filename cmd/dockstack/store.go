@@ -22,6 +22,8 @@ const flushWait = 2 * time.Second
 // opened is an open store and what decides on top of it.
 type opened struct {
 	plugin.State
+	// id is this host's.
+	id string
 	// cluster is nil where this host is alone.
 	cluster *cluster
 }

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dockstack/dockstack/internal/admin"
+	"github.com/dockstack/dockstack/ipam"
+)
+
+const (
+	// countWithin bounds how long a status waits for numbers.
+	countWithin = 2 * time.Second
+	// countShare is how many times longer numbers are good than it took to count
+	// them: with 100,000 leases that takes a while, and somebody asks each second.
+	countShare = 50
+)
+
+// counts are numbers of leases, which may be a little old.
+type counts struct {
+	mu    sync.Mutex
+	of    *opened      // guarded by mu
+	until time.Time    // guarded by mu
+	pools []admin.Pool // guarded by mu
+	hosts map[string]int
+}
+
+// fill adds the numbers to a status.
+func (c *counts) fill(ctx context.Context, o *opened, s *admin.Status) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if began := time.Now(); c.of != o || began.After(c.until) {
+		ctx, cancel := context.WithTimeout(ctx, countWithin)
+		defer cancel()
+		if pools, hosts, err := count(ctx, o); err == nil {
+			c.of, c.pools, c.hosts = o, pools, hosts
+		}
+		now := time.Now()
+		c.until = now.Add(countShare * now.Sub(began))
+	}
+	if c.of != o {
+		return
+	}
+	s.Pools = slices.Clone(c.pools)
+	for i := range s.Hosts {
+		s.Hosts[i].Live = c.hosts[s.Hosts[i].ID]
+	}
+}
+
+// count counts leases by pool and by host.
+func count(ctx context.Context, o *opened) ([]admin.Pool, map[string]int, error) {
+	leases, err := o.Leases.Leases(ctx, ipam.LeaseFilter{})
+	if err != nil {
+		return nil, nil, err
+	}
+	hosts := map[string]int{}
+	byPool := map[string]*admin.Pool{}
+	for _, l := range leases {
+		n := byPool[l.Pool]
+		if n == nil {
+			n = &admin.Pool{}
+			byPool[l.Pool] = n
+		}
+		if l.State == ipam.StateLive {
+			n.Live++
+			hosts[l.Host]++
+		} else {
+			n.Parked++
+		}
+		if l.Reserved {
+			n.Reserved++
+		}
+	}
+	pools := []admin.Pool{}
+	for _, p := range o.Leases.Pools() {
+		n := byPool[p.ID]
+		if n == nil && p.Network == "" && p.NetworkName == "" {
+			continue
+		}
+		out := adminPool(p)
+		if n != nil {
+			out.Live, out.Parked, out.Reserved = n.Live, n.Parked, n.Reserved
+		}
+		pools = append(pools, out)
+	}
+	slices.SortFunc(pools, func(a, b admin.Pool) int { return strings.Compare(a.ID, b.ID) })
+	return pools, hosts, nil
+}
+
+func adminPool(p ipam.Pool) admin.Pool {
+	return admin.Pool{
+		ID: p.ID, Subnet: p.Subnet, Range: p.Range, Gateway: p.Gateway, Overlay: p.Overlay,
+		Network: p.NetworkName, NetworkID: p.Network, VNI: p.VNI, MTU: p.MTU, InUse: p.Network != "",
+	}
+}
