@@ -87,7 +87,12 @@ func (r *Registry) inBulk(ctx context.Context, what string, look func(*tx) (*bul
 func (r *Registry) begin(ctx context.Context) (end func(), err error) {
 	select {
 	case r.working <- struct{}{}:
-		return func() { <-r.working }, nil
+		return func() {
+			<-r.working
+			if r.unfinished.Load() {
+				r.flushSoon() // which passed it by meanwhile
+			}
+		}, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("another import is under way: %w", ctx.Err())
 	}

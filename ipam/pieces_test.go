@@ -1,0 +1,316 @@
+package ipam_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/dockstack/dockstack/internal/kv"
+	"github.com/dockstack/dockstack/internal/kv/kvtest"
+	"github.com/dockstack/dockstack/ipam"
+)
+
+// mortal is a host's way to the shared store that ends in the middle: its
+// process is killed, or loses an answer.
+type mortal struct {
+	kv.Shared
+	host *kvtest.Host
+	mu sync.Mutex
+	// left is how many commits succeed yet; landed: the one after them is carried
+	// out all the same. error is what it says; dead: nothing works any more then.
+	left   int
+	landed bool
+	err    error
+	killed bool
+	dead   bool
+	// before is called before each commit.
+	before func(n int)
+	n      int
+}
+
+func (m *mortal) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.dead {
+		return kv.ErrClosed
+	}
+	m.n++
+	if m.before != nil {
+		m.before(m.n)
+	}
+	if m.left--; m.left != -1 {
+		return m.Shared.Commit(ctx, ops, conds...)
+	}
+	m.dead = m.killed
+	if m.landed {
+		m.host.LoseNext(m.err)
+	} else {
+		m.host.FailNext(m.err)
+	}
+	return m.Shared.Commit(ctx, ops, conds...)
+}
+
+// big is an import that takes several commits on hosts that share a store: names
+// that are new, that exchange their addresses, that have others, and that run.
+func big(c *cluster, n *node) ipam.Import {
+	c.t.Helper()
+	for i := range 60 {
+		n.gets(fmt.Sprint("n", i), fmt.Sprintf("172.16.0.%d", i+2))
+		if i%3 != 0 {
+			n.release(fmt.Sprintf("172.16.0.%d", i+2))
+		}
+	}
+	n.fixes("fixed", "172.16.0.200")
+	n.release("172.16.0.200")
+	in := ipam.Import{Subnets: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}}
+	add := func(name string, format string, i int) {
+		in.Reservations = append(in.Reservations, ipam.Reservation{Name: name, Addr: netip.MustParseAddr(fmt.Sprintf(format, i))})
+	}
+	for i := range 60 {
+		switch i % 3 {
+		case 0: // runs
+			add(fmt.Sprint("n", i), "172.16.0.%d", i+2)
+		case 1: // has its neighbour's
+			add(fmt.Sprint("n", i), "172.16.0.%d", i+3)
+		default:
+			add(fmt.Sprint("n", i), "172.16.0.%d", i+1)
+		}
+	}
+	add("fixed", "172.16.0.%d", 201)
+	for i := range 40 {
+		add(fmt.Sprint("new", i), "10.9.0.%d", i+2)
+	}
+	return in
+}
+
+// picture is all leases, but for what nobody was promised.
+func (n *node) picture() []string {
+	n.t.Helper()
+	all, err := n.reg.Leases(n.ctx, ipam.LeaseFilter{})
+	n.ok(err)
+	out := make([]string, 0, len(all))
+	for _, l := range all {
+		out = append(out, fmt.Sprint(l.Pool, " ", l.Name, " ", l.Addr, " ", l.MAC, " ", l.State, " ", l.Fixed, " ", l.Reserved))
+	}
+	return out
+}
+
+// sound tells whether the store's own index fits its leases, and nothing is
+// left of an import.
+func (c *cluster) sound() error {
+	data := c.store.Data()
+	leases, addrs := 0, 0
+	for key := range data {
+		switch prefix, _, _ := strings.Cut(key, "/"); prefix {
+		case "lease":
+			leases++
+		case "addr":
+			addrs++
+			at := strings.LastIndex(key, "/")
+			lease := "lease/" + key[len("addr/"):at] + "/" + string(data[key])
+			if data[lease] == nil {
+				return fmt.Errorf("%s is of %q, which has no lease", key, data[key])
+			}
+		case "import":
+			return fmt.Errorf("%s is left", key)
+		}
+	}
+	if leases != addrs {
+		return fmt.Errorf("%d leases and %d addresses", leases, addrs)
+	}
+	return nil
+}
+
+func (c *cluster) isSound() {
+	c.t.Helper()
+	c.eventually("nothing is left of the import", func() bool { return c.sound() == nil })
+	if err := c.sound(); err != nil {
+		c.t.Errorf("%v", err)
+	}
+}
+
+// agree waits until all hosts see the same, and returns it.
+func (c *cluster) agree() []string {
+	c.t.Helper()
+	var first []string
+	c.eventually("all hosts agree", func() bool {
+		first = nil
+		for _, n := range c.hosts {
+			p := n.picture()
+			if first != nil && !slices.Equal(first, p) {
+				return false
+			}
+			first = p
+		}
+		return true
+	})
+	return first
+}
+
+// through opens the host again with m between it and the store.
+func (n *node) through(m *mortal) {
+	n.t.Helper()
+	n.down()
+	n.shared = n.shared.Reopen()
+	n.cfg.Shared = n.shared
+	if m != nil {
+		m.Shared, m.host = n.shared, n.shared
+		n.cfg.Shared = m
+	}
+	n.open()
+	n.follow()
+}
+
+func TestImportInPieces(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	in := big(c, h1)
+	before := c.agree()
+	in.DryRun = true
+	if _, err := h2.reg.Import(h2.ctx, in); err != nil {
+		t.Fatal(err)
+	}
+	in.DryRun = false
+	if got := c.agree(); !slices.Equal(got, before) {
+		t.Error("a dry run changed something")
+	}
+	plan, err := h2.reg.Import(h2.ctx, in)
+	h2.ok(err)
+	if !plan.Done || len(plan.New) != len(in.Reservations) || len(plan.Replaced) != 41 {
+		t.Errorf("done %v, %d new, %d replaced", plan.Done, len(plan.New), len(plan.Replaced))
+	}
+	c.isSound()
+	after := c.agree()
+	for _, r := range in.Reservations {
+		if !slices.ContainsFunc(after, func(l string) bool {
+			return strings.Contains(l, " "+r.Name+" "+r.Addr.String()+" ") && strings.HasSuffix(l, " true")
+		}) {
+			t.Errorf("%s has not %s", r.Name, r.Addr)
+		}
+	}
+	if left, err := h1.reg.Unfinished(h1.ctx); err != nil || len(left) != 0 {
+		t.Errorf("unfinished are %v, %v", left, err)
+	}
+	h1.gets("n1", "172.16.0.4")
+	h2.startsElsewhere("n0", "h1")
+}
+
+// Wherever an import ends, by an error, a lost answer, or with its process, all
+// of it is there in the end, or nothing.
+func TestImportCutOffAnywhere(t *testing.T) {
+	bad := errors.New("injected")
+	for _, how := range []struct {
+		name           string
+		killed, landed bool
+		err            error
+	}{
+		{"fails", false, false, bad},
+		{"away", false, false, kv.ErrAway},
+		{"answer lost", false, true, kv.ErrAway},
+		{"killed before", true, false, kv.ErrClosed},
+		{"killed after", true, true, kv.ErrClosed},
+	} {
+		t.Run(how.name, func(t *testing.T) {
+			undone, whole := 0, false
+			for cut := 0; !whole; cut++ {
+				c := newCluster(t, "h1", "h2")
+				h1 := c.hosts["h1"]
+				in := big(c, h1)
+				before := c.agree()
+				m := &mortal{left: 1 << 30, landed: how.landed, killed: how.killed, err: how.err}
+				h1.through(m)
+				m.mu.Lock()
+				m.left = cut
+				m.mu.Unlock()
+				plan, err := h1.reg.Import(h1.ctx, in)
+				m.mu.Lock()
+				reached := m.left < 0
+				m.mu.Unlock()
+				whole = !reached
+				if (err == nil) != plan.Done || whole && err != nil {
+					t.Fatalf("after %d commits: done %v, %v", cut, plan.Done, err)
+				}
+				if how.killed {
+					h1.through(nil)
+				}
+				c.isSound()
+				got := c.agree()
+				all := len(got) == len(before)+40
+				if plan.Done && !all || !all && !slices.Equal(got, before) || err != nil && all && !how.landed {
+					t.Fatalf("after %d commits (%v): there is\n%s\nwas\n%s", cut, err, strings.Join(got, "\n"), strings.Join(before, "\n"))
+				}
+				if !all {
+					undone++
+				}
+				h1.down()
+				c.hosts["h2"].down()
+			}
+			if undone < 5 {
+				t.Errorf("it was undone %d times only", undone)
+			}
+		})
+	}
+}
+
+// Others start and stop containers meanwhile: what they run stays theirs, and
+// what can't be any more undoes all of it.
+func TestImportWhileOthersWork(t *testing.T) {
+	for n := 1; n < 14; n++ {
+		for _, what := range []string{"takes an address", "starts an imported name", "reserves", "creates the network"} {
+			c := newCluster(t, "h1", "h2")
+			h1, h2 := c.hosts["h1"], c.hosts["h2"]
+			in := big(c, h1)
+			c.agree()
+			m := &mortal{left: 1 << 30}
+			var told error
+			m.before = func(at int) {
+				if at != n {
+					return
+				}
+				switch what {
+				case "takes an address":
+					_, told = h2.reg.RequestAddress(h2.ctx, ipam.AddressRequest{Pool: h2.pool.ID, Name: "intruder", Addr: netip.MustParseAddr("172.16.0.201")})
+				case "starts an imported name":
+					_, told = h2.ask("n1")
+				case "reserves":
+					_, told = h2.reg.Reserve(h2.ctx, h2.pool.ID, "n58", netip.MustParseAddr("172.16.0.250"))
+				default:
+					_, told = h2.reg.RequestPool(h2.ctx, ipam.PoolRequest{Subnet: netip.MustParsePrefix("10.9.0.0/24")})
+				}
+			}
+			h1.through(m)
+			m.mu.Lock()
+			m.n = 0
+			m.mu.Unlock()
+			plan, err := h1.reg.Import(h1.ctx, in)
+			if (err == nil) != plan.Done || err != nil && !errors.Is(err, ipam.ErrClash) {
+				t.Errorf("%s before commit %d: %v", what, n, err)
+			}
+			c.isSound()
+			got := c.agree()
+			reserved := 0
+			for _, l := range got {
+				if strings.HasSuffix(l, " true") {
+					reserved++
+				}
+			}
+			want := 0
+			if plan.Done {
+				want = len(in.Reservations)
+			}
+			if what == "reserves" && told == nil && (!plan.Done || reserved > want) {
+				want++
+			}
+			if reserved != want {
+				t.Errorf("%s (%v) before commit %d: %d are reserved, want %d (%v)", what, told, n, reserved, want, err)
+			}
+			h1.down()
+			h2.down()
+		}
+	}
+}
