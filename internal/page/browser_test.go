@@ -1,0 +1,271 @@
+package page_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/dockstack/dockstack/internal/page"
+	"github.com/dockstack/dockstack/internal/page/pagetest"
+)
+
+// aBrowser is how long a test with a browser may take in all.
+const aBrowser = 90 * time.Second
+
+// startBrowser runs a headless Chromium until the test ends, or is killed.
+func startBrowser(t *testing.T) context.Context {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatalf("the page is tested in Chromium, which is not there: run `make deps` (%v)", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), aBrowser)
+	t.Cleanup(cancel)
+	var cmd *exec.Cmd
+	ctx, stop := chromedp.NewExecAllocator(ctx,
+		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
+		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-extensions", true), chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb"), chromedp.Flag("disable-breakpad", true),
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		chromedp.WSURLReadTimeout(60*time.Second),
+		chromedp.ModifyCmdFunc(func(c *exec.Cmd) {
+			cmd = c
+			c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		}),
+	)
+	ctx, closeTab := chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {}))
+	t.Cleanup(func() {
+		closeTab()
+		if cmd != nil && cmd.Process != nil {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		stop()
+	})
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start Chromium: %v", err)
+	}
+	return ctx
+}
+
+// site is a page that is served, and can be taken away.
+type site struct {
+	t      *testing.T
+	URL    string
+	addr   string
+	page   *page.Server
+	server *http.Server
+	done   chan struct{}
+}
+
+func serveSite(t *testing.T, world *pagetest.World) *site {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, addr: l.Addr().String(), URL: "http://" + l.Addr().String() + "/"}
+	s.page = page.New(page.Config{Addr: netip.MustParseAddrPort(s.addr), Log: slog.New(slog.DiscardHandler)}, world)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { s.page.Follow(ctx) })
+	s.start(l)
+	t.Cleanup(func() {
+		s.stop()
+		cancel()
+		wg.Wait()
+	})
+	return s
+}
+
+func (s *site) start(l net.Listener) {
+	s.server = &http.Server{Handler: s.page.Handler(), ReadHeaderTimeout: time.Minute}
+	s.done = make(chan struct{})
+	go func() { defer close(s.done); _ = s.server.Serve(l) }()
+}
+
+func (s *site) stop() {
+	_ = s.server.Close()
+	<-s.done
+}
+
+func (s *site) restart() {
+	s.t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(s.t.Context(), "tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.start(l)
+}
+
+// visitor is a browser with a page open, and everything that it complained of.
+type visitor struct {
+	t   *testing.T
+	ctx context.Context
+	mu  sync.Mutex
+	// complaints are console messages and errors, requests what was asked for.
+	complaints, requests []string
+}
+
+// visit opens an address. Size and colours are set before.
+func visit(t *testing.T, ctx context.Context, url string, before ...step) *visitor {
+	t.Helper()
+	v := &visitor{t: t, ctx: ctx}
+	err := chromedp.Listen(ctx, func(ev any) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		switch ev := ev.(type) {
+		case *runtime.EventConsoleAPICalled:
+			for _, a := range ev.Args {
+				v.complaints = append(v.complaints, fmt.Sprintf("console: %s %s", a.Value, a.Description))
+			}
+		case *runtime.EventExceptionThrown:
+			v.complaints = append(v.complaints, fmt.Sprintf("exception: %+v", *ev.ExceptionDetails))
+		case *cdplog.EventEntryAdded:
+			v.complaints = append(v.complaints, "log: "+ev.Entry.Text+" "+ev.Entry.URL)
+		case *network.EventRequestWillBeSent:
+			v.requests = append(v.requests, ev.Request.URL)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	actions := append([]step{
+		command(network.Enable, network.EnableParams{}), command(cdplog.Enable, cdp.Empty{}), command(runtime.Enable, cdp.Empty{}),
+	}, before...)
+	v.do(append(actions, chromedp.Navigate(url))...)
+	v.wait("the stream has told something", `document.querySelector('#live').classList.contains('on')`)
+	return v
+}
+
+// step is something that a browser does.
+type step = chromedp.Action[chromedp.Void]
+
+// command is one of the browser's own protocol.
+func command[P, R any](c cdp.Command[P, R], params P) step {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, c, params)
+		return err
+	})
+}
+
+func (v *visitor) do(actions ...step) {
+	v.t.Helper()
+	if err := chromedp.Do(v.ctx, actions...); err != nil {
+		v.t.Fatalf("the browser does not: %v", err)
+	}
+}
+
+// eval is an expression's value.
+func eval[T any](v *visitor, expression string) T {
+	v.t.Helper()
+	out, err := chromedp.Run(v.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		v.t.Fatalf("the browser does not evaluate %s: %v", expression, err)
+	}
+	return out
+}
+
+// wait waits until an expression is true.
+func (v *visitor) wait(what, expression string) {
+	v.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; {
+		if eval[bool](v, "!!("+expression+")") {
+			return
+		}
+		if time.Now().After(end) {
+			v.t.Fatalf("waited in vain until %s; the page says:\n%s", what, eval[string](v, `document.body.innerText`))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// content fails if the page complained of anything, or asked anybody else.
+func (v *visitor) content(origin string) {
+	v.t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, c := range v.complaints {
+		v.t.Errorf("the page complains: %s", c)
+	}
+	if len(v.requests) == 0 {
+		v.t.Error("no request was seen: the test looks at nothing")
+	}
+	for _, r := range v.requests {
+		if !strings.HasPrefix(r, origin) {
+			v.t.Errorf("the page asks %s, which is not its own daemon", r)
+		}
+	}
+}
+
+func size(width, height int64, scale float64) step {
+	return command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: scale, Mobile: width < 500})
+}
+
+func colours(scheme string) step {
+	return command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+}
+
+// shotsEnv names a directory where TestShots leaves its pictures.
+const shotsEnv = "DOCKSTACK_SHOTS"
+
+func shotsDir(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv(shotsEnv); dir != "" {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	return t.TempDir()
+}
+
+// shoot takes a picture of the whole page.
+func (v *visitor) shoot(file string) {
+	v.t.Helper()
+	png, err := chromedp.Run(v.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if len(png) < 10_000 {
+		v.t.Errorf("%s has only %d bytes: there is hardly anything on it", file, len(png))
+	}
+	if err := os.WriteFile(file, png, 0o644); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// contained tells by how many pixels the page is wider than its window, and what
+// sticks out.
+const contained = `(() => {
+	const w = document.documentElement.clientWidth, over = document.documentElement.scrollWidth - w;
+	if (over <= 0) return '';
+	return over + ' px: ' + [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > w + 1 && !e.closest('.scroll, .unseen, svg')).slice(0, 5).map((e) => e.tagName + '.' + e.className).join(', ');
+})()`
+
+func (v *visitor) fits(what string) {
+	v.t.Helper()
+	if over := eval[string](v, contained); over != "" {
+		v.t.Errorf("%s is wider than its window by %s", what, over)
+	}
+}
+
+func (v *visitor) String() string { return fmt.Sprint(v.requests) }

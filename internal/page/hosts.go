@@ -1,0 +1,303 @@
+package page
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/dockstack/dockstack/internal/admin"
+)
+
+// States of a host in the picture.
+const (
+	hostSelf  = "self"
+	hostUp    = "up"    // alive, with a tunnel from here
+	hostFault = "fault" // alive, but its tunnel does not work
+	hostGone  = "gone"  // not alive
+)
+
+// hostView is a host as the page shows it.
+type hostView struct {
+	hostCount
+	State string
+	// Fault is what is wrong with the way there.
+	Fault string
+}
+
+// Word is the state for people.
+func (h hostView) Word() string {
+	switch h.State {
+	case hostSelf:
+		return "this host"
+	case hostUp:
+		return "alive"
+	case hostFault:
+		return "no tunnel"
+	}
+	return "not seen"
+}
+
+// Tip is the host in one line.
+func (h hostView) Tip() string {
+	parts := []string{admin.Plain(h.Name) + ": " + h.Word()}
+	if h.Fault != "" {
+		parts = append(parts, admin.Plain(h.Fault))
+	}
+	if h.VTEP.IsValid() {
+		parts = append(parts, "tunnels end at "+h.VTEP.String())
+	}
+	parts = append(parts, plural(h.Live, "live address", "live addresses"))
+	if h.Parked > 0 {
+		parts = append(parts, plural(h.Parked, "parked", "parked"))
+	}
+	return strings.Join(parts, " · ")
+}
+
+// hostsOf are the hosts, this one first, with what is wrong with each.
+func hostsOf(p *picture) []hostView {
+	all := []hostCount{}
+	if p.census != nil {
+		all = p.census.hosts
+	} else {
+		for _, h := range p.Status.Hosts {
+			all = append(all, hostCount{Host: h})
+		}
+	}
+	var self admin.Host
+	for _, h := range all {
+		if h.Self {
+			self = h.Host
+		}
+	}
+	out := make([]hostView, 0, len(all))
+	for _, h := range all {
+		v := hostView{hostCount: h}
+		v.State, v.Fault = stateOf(p.Status, self, h)
+		out = append(out, v)
+	}
+	return out
+}
+
+func stateOf(s admin.Status, self admin.Host, h hostCount) (state, fault string) {
+	switch {
+	case h.Self:
+		return hostSelf, ""
+	case h.Gone:
+		return hostGone, ""
+	case !s.Switch.Up:
+		return hostFault, "this host's switch is not up"
+	case !h.VTEP.IsValid():
+		return hostFault, "it has not said where its tunnels end"
+	case self.VTEP.IsValid() && self.VTEP.Is4() != h.VTEP.Is4():
+		return hostFault, "its tunnels end at an address of the other family"
+	case self.Port != 0 && h.Port != 0 && self.Port != h.Port:
+		return hostFault, fmt.Sprintf("it uses UDP port %d, this host %d", h.Port, self.Port)
+	}
+	for _, text := range s.Switch.Tunnel.Faults {
+		if hasWord(text, h.Name) || hasWord(text, h.ID) || hasWord(text, h.VTEP.String()) {
+			return hostFault, text
+		}
+	}
+	return hostUp, ""
+}
+
+// hasWord is whether a text names something, and not only a longer name.
+func hasWord(text, word string) bool {
+	if word == "" {
+		return false
+	}
+	part := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_' }
+	for from := 0; ; {
+		i := strings.Index(text[from:], word)
+		if i < 0 {
+			return false
+		}
+		i += from
+		before, after := []rune(text[:i]), []rune(text[i+len(word):])
+		if (len(before) == 0 || !part(before[len(before)-1])) && (len(after) == 0 || !part(after[0])) {
+			return true
+		}
+		from = i + len(word)
+	}
+}
+
+// Kinds of a chart: what a node looks like.
+const (
+	chartBoxes = "boxes"
+	chartNamed = "named"
+	chartDots  = "dots"
+)
+
+// chart is the hosts as a picture: this one in the middle.
+type chart struct {
+	Kind, Class string
+	W, H        float64
+	Nodes       []node
+}
+
+// node is a host at its place; X1 and Y1 are where its line begins.
+type node struct {
+	hostView
+	X, Y, W, H, X1, Y1 float64
+	Short, Sub         string
+}
+
+// Left and Top are the corner of its box.
+func (n node) Left() float64 { return n.X - n.W/2 }
+func (n node) Top() float64  { return n.Y - n.H/2 }
+
+// Cross is a mark over what is missing or broken.
+func (n node) Cross(kind string) string {
+	x, y, r := n.X, n.Y, 4.0
+	switch kind {
+	case chartBoxes:
+		x, y, r = n.Left()+n.W-14, n.Top()+14, 5
+	case chartNamed:
+		r = 5
+	}
+	return fmt.Sprintf("M%g %gl%g %gm0 %gl%g %g", round(x-r), round(y-r), 2*r, 2*r, -2*r, -2*r, 2*r)
+}
+
+const (
+	mostBoxes = 9
+	mostNamed = 25
+)
+
+// shape is what a chart has room for.
+type shape struct {
+	class                 string
+	width, boxW, boxH     float64
+	rx, ry, small         float64 // of the ellipse of boxes; small: with few
+	namedRX, namedRY, gap float64
+	dotsRX, dotsRY        float64
+	letters               int
+}
+
+var (
+	wide   = shape{class: "wide", width: 760, boxW: 164, boxH: 60, rx: 290, ry: 130, small: 40, namedRX: 325, namedRY: 165, gap: 46, dotsRX: 350, dotsRY: 210, letters: 20}
+	narrow = shape{class: "narrow", width: 360, boxW: 112, boxH: 50, rx: 118, ry: 195, small: 105, namedRX: 140, namedRY: 215, gap: 42, dotsRX: 165, dotsRY: 165, letters: 13}
+)
+
+// drawHosts places the hosts; of them there is one at least.
+func drawHosts(hosts []hostView, s shape) chart {
+	c := chart{Class: s.class, W: s.width}
+	var places [][2]float64
+	others := len(hosts) - 1
+	switch {
+	case len(hosts) <= mostBoxes:
+		c.Kind = chartBoxes
+		places, c.H = s.boxes(others)
+	case len(hosts) <= mostNamed:
+		c.Kind, c.H = chartNamed, 2*s.namedRY+60
+		places = s.named(others)
+	default:
+		c.Kind, c.H = chartDots, 2*s.dotsRY+30
+		places = s.rings(others)
+	}
+	midX, midY := c.W/2, c.H/2
+	if c.Kind == chartBoxes && others == 1 && s.class == wide.class {
+		midX -= s.rx / 2
+	}
+	if c.Kind == chartBoxes && others == 1 && s.class == narrow.class {
+		midY -= s.small / 2
+	}
+	for i, h := range hosts {
+		n := node{hostView: h, X: midX, Y: midY, X1: midX, Y1: midY, W: s.boxW, H: s.boxH}
+		if i > 0 {
+			n.X, n.Y = round(midX+places[i-1][0]), round(midY+places[i-1][1])
+		}
+		n.Short = shorten(admin.Plain(h.Name), s.letters)
+		n.Sub = h.Word()
+		if h.State == hostUp || h.State == hostSelf {
+			n.Sub = plural(h.Live, "address", "addresses")
+		}
+		c.Nodes = append(c.Nodes, n)
+	}
+	return c
+}
+
+// boxes are places around the middle for few hosts.
+func (s shape) boxes(n int) (places [][2]float64, height float64) {
+	ry := s.ry
+	if n <= 2 {
+		ry = s.small
+	}
+	for i := range n {
+		switch {
+		case n == 1 && s.class == wide.class:
+			places = append(places, [2]float64{s.rx, 0})
+		case n == 1:
+			places = append(places, [2]float64{0, s.small})
+		case n == 2 && s.class == wide.class:
+			places = append(places, [2]float64{s.rx * float64(2*i-1), 0})
+		case n == 2:
+			places = append(places, [2]float64{0, s.small * float64(2*i-1)})
+		default:
+			a := 2*math.Pi*float64(i)/float64(n) - math.Pi/2
+			places = append(places, [2]float64{s.rx * math.Cos(a), ry * math.Sin(a)})
+		}
+	}
+	switch {
+	case n == 0, n <= 2 && s.class == wide.class:
+		return places, s.boxH + 2*s.small
+	case n == 1:
+		return places, s.boxH + s.small + 30
+	}
+	return places, 2*ry + s.boxH + 10
+}
+
+// named are places for dots with names, every second one further in so that
+// there is room for them.
+func (s shape) named(n int) [][2]float64 {
+	var out [][2]float64
+	for i := range n {
+		a := 2*math.Pi*float64(i)/float64(n) - math.Pi/2
+		in := 0.0
+		if i%2 == 1 && n > 10 {
+			in = s.gap
+		}
+		out = append(out, [2]float64{(s.namedRX - in) * math.Cos(a), (s.namedRY - in) * math.Sin(a)})
+	}
+	return out
+}
+
+// rings are places for any number of dots on ellipses around the middle.
+func (s shape) rings(n int) [][2]float64 {
+	rings := max(2, int(math.Ceil(math.Sqrt(float64(n)/13))))
+	total := 0.0
+	for r := range rings {
+		total += radius(r, rings)
+	}
+	var out [][2]float64
+	left, share := n, total
+	for r := range rings {
+		f := radius(r, rings)
+		here := int(math.Round(float64(left) * f / share))
+		if r == rings-1 {
+			here = left
+		}
+		left, share = left-here, share-f
+		for i := range here {
+			a := 2*math.Pi*(float64(i)+0.5*float64(r%2))/float64(here) - math.Pi/2
+			out = append(out, [2]float64{s.dotsRX * f * math.Cos(a), s.dotsRY * f * math.Sin(a)})
+		}
+	}
+	return out
+}
+
+// radius of ring r of all, as a share of the outermost.
+func radius(r, all int) float64 { return 0.34 + 0.66*float64(r)/float64(all-1) }
+
+func round(x float64) float64 { return math.Round(x*10) / 10 }
+
+// shorten keeps the beginning and the end of a name, which tell hosts apart.
+func shorten(name string, letters int) string {
+	r := []rune(name)
+	if len(r) <= letters {
+		return name
+	}
+	end := letters / 2
+	return string(slices.Concat(r[:letters-end-1], []rune("…"), r[len(r)-end:]))
+}

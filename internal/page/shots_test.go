@@ -1,0 +1,49 @@
+package page_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/dockstack/dockstack/internal/page/pagetest"
+)
+
+// TestShots takes a picture of each kind of site in each kind of window, for
+// people to look at: with DOCKSTACK_SHOTS=DIR they stay there.
+func TestShots(t *testing.T) {
+	dir := shotsDir(t)
+	scenes := []struct {
+		name  string
+		world func() *pagetest.World
+	}{
+		{"empty", pagetest.Empty},
+		{"alone", pagetest.Alone},
+		{"openstack", func() *pagetest.World { return pagetest.OpenStack(3) }},
+		{"broken", pagetest.Broken},
+		{"hosts20", func() *pagetest.World { return pagetest.OpenStack(20) }},
+		{"hosts200", func() *pagetest.World { return pagetest.OpenStack(200) }},
+	}
+	windows := []struct {
+		name   string
+		before []step
+	}{
+		{"light", []step{size(1360, 900, 1), colours("light")}},
+		{"dark", []step{size(1360, 900, 1), colours("dark")}},
+		{"phone", []step{size(390, 844, 2), colours("light")}},
+	}
+	browser := startBrowser(t)
+	for _, scene := range scenes {
+		s := serveSite(t, scene.world())
+		for _, window := range windows {
+			t.Run(scene.name+"-"+window.name, func(t *testing.T) {
+				tab, closeTab := chromedp.NewContext(browser)
+				defer closeTab()
+				v := visit(t, tab, s.URL, window.before...)
+				v.fits(scene.name)
+				v.shoot(filepath.Join(dir, scene.name+"-"+window.name+".png"))
+				v.content(s.URL)
+			})
+		}
+	}
+}
