@@ -108,6 +108,10 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.UpstreamTimeout, defaultUpstreamTimeout)
 	setDefault(&c.ForwardBudget, defaultForwardBudget)
 	setDefault(&c.TCPIdle, defaultTCPIdle)
+	setDefault(&c.MaxForwardPerClient, defaultMaxForwardPerClient)
+	if c.CacheSize == 0 {
+		c.CacheSize = defaultCacheSize
+	}
 	setDefault(&c.MaxConns, defaultMaxConns)
 	setDefault(&c.MaxConnsPerAddr, defaultMaxConnsPerAddr)
 	return c, nil

@@ -16,6 +16,10 @@ var (
 	errNoUpstream = errors.New("no resolver to forward to (none in the settings or the host's resolv.conf, apart from this server itself)")
 	// errBadAnswer means that a packet is no answer to the question asked.
 	errBadAnswer = errors.New("not an answer to the question")
+	// errTooMany means that MaxInFlight queries are with resolvers already,
+	// errTooManyOfClient that MaxForwardPerClient of one client are.
+	errTooMany         = errors.New("too many queries are being forwarded")
+	errTooManyOfClient = errors.New("too many queries of this client are being forwarded")
 	// errUpstreamRefused means that an upstream answered SERVFAIL or REFUSED.
 	errUpstreamRefused = errors.New("the resolver could not answer")
 )

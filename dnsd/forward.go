@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -16,30 +18,66 @@ const (
 	edeUnreachable = dns.ExtendedErrorCodeNoReachableAuthority
 )
 
-// quietFor is how long the same complaint is not logged again.
-const quietFor = 10 * time.Second
+const (
+	// quietFor is how long the same complaint is not logged again.
+	quietFor = 10 * time.Second
+	// staleAfter is how long a client waits for resolvers while there is an
+	// expired answer for it (RFC 8767 says 1.8 s).
+	staleAfter = 1800 * time.Millisecond
+)
 
-// forward is a query that the host's resolvers shall answer.
+// forward is a query that others shall answer.
 type forward struct {
+	asker
+	key cacheKey
 	req *dns.Msg
-	// edns and do are what the client sent.
-	opt   *dns.OPT
-	limit int
+	// opt is the EDNS record that the client sent.
+	opt    *dns.OPT
+	client netip.Addr
+	// stream: the client may take its time to take the answer.
+	stream bool
+	// private: the client sent options for the resolver, so that the answer is
+	// for nobody else.
+	private bool
+	// behind is what stands before the answer, or nil.
+	behind *aliases
 }
 
 func newForward(req *dns.Msg, q *query) *forward {
 	opt, _ := ednsOf(req)
-	return &forward{req: req, opt: opt, limit: limitOf(req, q)}
+	question := req.Question[0]
+	f := &forward{req: req, opt: opt, client: q.client.Addr(), stream: q.stream}
+	f.id, f.limit, f.edns = req.Id, limitOf(req, q), opt != nil
+	if opt != nil {
+		f.do, f.private = opt.Do(), len(passedOn(opt.Option)) > 0
+	}
+	f.flags = flagIf(req.RecursionDesired, flagRD) | flagIf(req.CheckingDisabled, flagCD) | flagIf(req.AuthenticatedData, flagAD)
+	var room [256]byte
+	if n, err := dns.PackDomainName(question.Name, room[:], 0, nil, false); err == nil {
+		f.name = append(f.name, room[:n]...)
+	}
+	f.key = newKey(strings.ToLower(strings.TrimSuffix(question.Name, ".")), question.Qtype, f.flags, f.do)
+	return f
 }
 
-// upstream is the query as a resolver gets it: the same question and flags,
-// and an EDNS record of ours if the client had one, since that record is
-// between neighbours. Of its options those that are not go along.
+func flagIf(set bool, flag uint16) uint16 { //nolint:revive // a flag of a message, not of this function
+	if set {
+		return flag
+	}
+	return 0
+}
+
+// upstream is the query as a resolver gets it: the same question, the flags
+// that say what is wanted, and an EDNS record of ours if the client had one,
+// since that record is between neighbours. Of its options those that are not
+// go along.
 func (f *forward) upstream() *dns.Msg {
 	m := new(dns.Msg)
 	m.Question = f.req.Question
 	m.RecursionDesired = true
-	m.CheckingDisabled, m.AuthenticatedData = f.req.CheckingDisabled, f.req.AuthenticatedData
+	m.CheckingDisabled = f.req.CheckingDisabled
+	// Whether the answer is validated is always wanted, for the next who asks.
+	m.AuthenticatedData = true
 	if f.opt != nil {
 		opt := newOPT()
 		if f.opt.Do() {
@@ -64,76 +102,78 @@ func passedOn(options []dns.EDNS0) []dns.EDNS0 {
 	return kept
 }
 
-// answer turns a resolver's answer into ours: never authoritative, always
-// with recursion, and with an EDNS record only for who sent one.
-func (f *forward) answer(m *dns.Msg) *dns.Msg {
-	m.Id = f.req.Id
-	m.Authoritative, m.RecursionAvailable = false, true
-	m.RecursionDesired, m.CheckingDisabled = f.req.RecursionDesired, f.req.CheckingDisabled
-	theirs, _ := ednsOf(m)
-	extra := make([]dns.RR, 0, len(m.Extra)+1)
-	for _, rr := range m.Extra {
-		if rr.Header().Rrtype != dns.TypeOPT {
-			extra = append(extra, rr)
+// comeBack leaves of m's EDNS options those that may be given to f's client,
+// and to others too unless f is private: the reasons of what is wrong.
+func (f *forward) comeBack(m *dns.Msg) {
+	opt, _ := ednsOf(m)
+	if opt == nil {
+		return
+	}
+	options := passedOn(opt.Option)
+	opt.Option = nil
+	for _, o := range options {
+		if f.private || o.Option() == dns.EDNS0EDE {
+			opt.Option = append(opt.Option, o)
 		}
 	}
-	if f.opt != nil {
-		opt := newOPT()
-		if f.opt.Do() {
-			opt.SetDo()
-		}
-		if theirs != nil {
-			opt.Option = passedOn(theirs.Option)
-		}
-		extra = append(extra, opt)
-	} else if m.Rcode > 0xf {
-		// Its upper bits stand in the record that this client can't read.
-		m.Rcode = dns.RcodeServerFailure
-	}
-	m.Extra = extra
-	return m
 }
 
-// failure is SERVFAIL, with the reason for who can read it.
+// failure is SERVFAIL with the reason for who can read it.
 func (f *forward) failure(code uint16, reason string) *dns.Msg {
 	m := new(dns.Msg).SetRcode(f.req, dns.RcodeServerFailure)
 	m.RecursionAvailable = true
-	if f.opt != nil {
-		opt := newOPT()
-		if f.opt.Do() {
-			opt.SetDo()
-		}
-		opt.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: code, ExtraText: reason}}
-		m.Extra = []dns.RR{opt}
-	}
+	opt := newOPT()
+	opt.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: code, ExtraText: reason[:min(len(reason), maxReason)]}}
+	m.Extra = []dns.RR{opt}
 	return m
 }
 
-// forwarder asks the host's resolvers, with a bounded number of queries in
-// flight.
+// maxReason is how long the reason in an answer may be; the log has all.
+const maxReason = 400
+
+// forwarder has queries answered by others: from the cache, or by the resolvers
+// of a route or of the host, with a bounded number of queries in flight.
 type forwarder struct {
 	// ctx ends them all.
 	ctx     context.Context // the server's life, not a call's
 	servers func() []netip.AddrPort
-	// self tells whether we listen on an address.
+	routes  func() []Route
+	// self tells whether we listen on an address, host whether one is this
+	// host's own.
 	self    func(netip.AddrPort) bool
+	host    func(netip.Addr) bool
 	timeout time.Duration
 	budget  time.Duration
 	log     *slog.Logger
 	count   *counters
-	// write packs an answer.
+	// write packs a message, ask asks one resolver; tests have another.
 	write func(buf []byte, m *dns.Msg, limit int) int
+	ask   func(ctx context.Context, server netip.AddrPort, m *dns.Msg) (*dns.Msg, error)
 
-	slots chan struct{}
+	cache *cache
+	ways  ways
 	wg    sync.WaitGroup
 
-	mu    sync.Mutex
-	bad   map[netip.AddrPort]time.Time // guarded by mu; until when a silent one is asked last
-	quiet time.Time                    // guarded by mu; until when overload is not logged
+	mu      sync.Mutex
+	flights map[cacheKey]*flight         // guarded by mu; those that others can join
+	passage passage                      // guarded by mu
+	bad     map[netip.AddrPort]time.Time // guarded by mu; until when a silent one is asked last
+	quiet   time.Time                    // guarded by mu; until when overload is not logged
 }
 
-// overloadReason is what a client is told when MaxInFlight is reached.
-const overloadReason = "too many queries are being forwarded"
+// newForwarder makes s's forwarder.
+func newForwarder(s *Server) *forwarder {
+	cfg := &s.cfg
+	u := &forwarder{
+		ctx: s.ctx, servers: cfg.Forwarders, routes: cfg.Routes, self: s.isSelf, host: s.access.isHost,
+		timeout: cfg.UpstreamTimeout, budget: cfg.ForwardBudget,
+		log: s.log, count: &s.count, write: s.write,
+		cache: newCache(cfg.CacheSize), flights: map[cacheKey]*flight{},
+		passage: newPassage(cfg.MaxInFlight, cfg.MaxForwardPerClient), bad: map[netip.AddrPort]time.Time{},
+	}
+	u.ask = u.askResolver
+	return u
+}
 
 // forwardReply is where the answer of a forwarded query goes: deliver is
 // called at most once, with the packet, and then done, always.
@@ -142,53 +182,101 @@ type forwardReply struct {
 	done    func()
 }
 
-// start has f answered in the background, or returns false, having called
-// nothing of reply, when too many are already under way.
-func (u *forwarder) start(f *forward, reply forwardReply) bool {
-	select {
-	case u.slots <- struct{}{}:
-	default:
-		u.count.overloaded.Add(1)
-		u.complain()
-		return false
+// start has f answered: at once into buf, whose length it returns, or later,
+// when pending, through reply.
+func (u *forwarder) start(f *forward, buf []byte, reply forwardReply) (n int, pending bool) {
+	now := time.Now()
+	if a := u.known(f, now); a != nil {
+		return u.fill(buf, f, a, now), false
 	}
-	u.count.forwarded.Add(1)
-	u.wg.Go(func() {
-		defer func() { <-u.slots }()
+	a, err := u.join(f, func(a *answer) {
 		defer reply.done()
-		m := u.resolve(u.ctx, f)
-		buf := make([]byte, min(f.limit, 2*m.Len()+minUDP))
-		if n := u.write(buf, m, f.limit); n > 0 {
+		buf := make([]byte, min(f.limit, len(a.wire)+optLen+len(a.options)))
+		if n := u.fill(buf, f, a, time.Now()); n > 0 {
 			reply.deliver(buf[:n])
 		}
 	})
-	return true
+	switch {
+	case err != nil:
+		a, err := newAnswer(f.failure(edeNotReady, err.Error()), now)
+		if err != nil {
+			return 0, false
+		}
+		return u.fill(buf, f, a, now), false
+	case a != nil:
+		return u.fill(buf, f, a, now), false
+	}
+	return 0, true
 }
 
-// complain logs overload, not more often than it helps.
-func (u *forwarder) complain() {
-	u.mu.Lock()
-	now := time.Now()
-	due := now.After(u.quiet)
-	if due {
-		u.quiet = now.Add(quietFor)
+// fill writes a as f's client takes it, cut if it must be.
+func (u *forwarder) fill(buf []byte, f *forward, a *answer, now time.Time) int {
+	if n := a.write(buf, &f.asker, now); n > 0 {
+		return n
 	}
-	u.mu.Unlock()
-	if due {
-		u.log.Warn("DNS answers SERVFAIL: as many queries are being forwarded as are allowed; is a resolver slow?",
-			"in_flight", cap(u.slots))
-	}
-}
-
-// resolve returns the answer to f, SERVFAIL if nobody has one.
-func (u *forwarder) resolve(ctx context.Context, f *forward) *dns.Msg {
-	ctx, cancel := context.WithTimeout(ctx, u.budget)
-	defer cancel()
-	m, err := u.exchange(ctx, f.upstream())
+	m, err := a.message(&f.asker, now)
 	if err != nil {
-		u.count.failed.Add(1)
-		u.log.Debug("DNS query could not be forwarded", "name", f.req.Question[0].Name, "err", err)
-		return f.failure(edeUnreachable, err.Error())
+		u.count.dropped.Add(1)
+		u.log.Debug("DNS answer could not be written", "name", f.key.name, "err", err)
+		return 0
 	}
-	return f.answer(m)
+	return u.write(buf, m, f.limit)
+}
+
+// known returns the answer to f for which nobody has to be asked, or nil.
+func (u *forwarder) known(f *forward, now time.Time) *answer {
+	way := u.ways.at(u, now)
+	if r, _ := way.table.match(f.key.name); r != nil && r.local() {
+		u.count.answered.Add(1)
+		return deny(f, r, now)
+	}
+	if f.private {
+		return nil
+	}
+	a, fresh := u.cache.get(f.key, now)
+	if !fresh {
+		return nil
+	}
+	u.countKept(a)
+	return a
+}
+
+func (u *forwarder) countKept(a *answer) {
+	u.count.cached.Add(1)
+	if a.stale {
+		u.count.stale.Add(1)
+	}
+}
+
+// deny is "no such name" in a domain that nobody is asked about, with the SOA
+// record of an empty zone (RFC 6303, 3).
+func deny(f *forward, r *Route, now time.Time) *answer {
+	m := new(dns.Msg).SetRcode(f.req, dns.RcodeNameError)
+	m.Ns = []dns.RR{&dns.SOA{
+		Hdr: dns.RR_Header{Name: r.Domain + ".", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: answerTTL},
+		Ns:  r.Domain + ".", Mbox: "nobody.invalid.", Serial: 1,
+		Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: answerTTL,
+	}}
+	a, err := newAnswer(m, now)
+	if err != nil {
+		return nil
+	}
+	a.domain = r.Domain
+	return a
+}
+
+// ways is who is asked for what, as it was last seen.
+type ways struct {
+	now  atomic.Pointer[way]
+	next atomic.Int64 // when to look again, in Unix nanoseconds
+
+	mu sync.Mutex // held while it is replaced
+}
+
+// way is the host's resolvers and the routes at one moment.
+type way struct {
+	servers []netip.AddrPort
+	// before are the resolvers before there were none.
+	before []netip.AddrPort
+	table  *routeTable
 }

@@ -22,23 +22,27 @@ const (
 	maxUpstreams = 4
 )
 
-// exchange asks one resolver after the other until one has an answer.
-func (u *forwarder) exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
-	servers := u.order()
+// exchange asks one of servers after the other until one has an answer, and
+// returns it with who gave it. When all fail, the answer is what one of them
+// said about it, or nil, beside the error.
+func (u *forwarder) exchange(ctx context.Context, servers []netip.AddrPort, m *dns.Msg) (*dns.Msg, netip.AddrPort, error) {
+	servers = u.order(servers)
 	if len(servers) == 0 {
-		return nil, errNoUpstream
+		return nil, netip.AddrPort{}, errNoUpstream
 	}
 	var errs []error
 	var refused *dns.Msg
+	var by netip.AddrPort
 	for _, server := range servers {
 		answer, err := u.ask(ctx, server, m)
 		switch {
 		case err == nil && answer.Rcode != dns.RcodeServerFailure && answer.Rcode != dns.RcodeRefused:
 			u.mark(server, nil)
-			return answer, nil
+			return answer, server, nil
 		case err == nil:
 			u.mark(server, nil)
-			refused = answer
+			// Its own words (extended errors, DNSSEC failures) say more than ours.
+			refused, by = answer, server
 			err = fmt.Errorf("%w: %s", errUpstreamRefused, dns.RcodeToString[answer.Rcode])
 		case ctx.Err() == nil:
 			u.mark(server, err)
@@ -48,18 +52,14 @@ func (u *forwarder) exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) 
 			break
 		}
 	}
-	if refused != nil {
-		// Its own words (extended errors, DNSSEC failures) say more than ours.
-		return refused, nil
-	}
-	return nil, errors.Join(errs...)
+	return refused, by, errors.Join(errs...)
 }
 
-// order returns the resolvers to ask: not ourselves, and those that were
+// order returns those of servers to ask: not ourselves, and those that were
 // silent a moment ago last.
-func (u *forwarder) order() []netip.AddrPort {
+func (u *forwarder) order(all []netip.AddrPort) []netip.AddrPort {
 	var servers []netip.AddrPort
-	for _, s := range u.servers() {
+	for _, s := range all {
 		if !u.self(s) {
 			servers = append(servers, s)
 		}
@@ -92,8 +92,8 @@ func (u *forwarder) mark(server netip.AddrPort, err error) {
 	}
 }
 
-// ask asks one resolver, over TCP if its answer does not fit UDP.
-func (u *forwarder) ask(ctx context.Context, server netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
+// askResolver asks one resolver, over TCP if its answer does not fit UDP.
+func (u *forwarder) askResolver(ctx context.Context, server netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, u.timeout)
 	defer cancel()
 	// Each attempt has an ID of its own, and its socket a port that the
