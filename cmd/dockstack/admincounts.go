@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -52,47 +51,37 @@ func (c *counts) fill(ctx context.Context, o *opened, s *admin.Status) {
 
 // count counts leases by pool and by host.
 func count(ctx context.Context, o *opened) ([]admin.Pool, map[string]int, error) {
-	leases, err := o.Leases.Leases(ctx, ipam.LeaseFilter{})
+	usage, err := o.Leases.Usage(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	hosts := map[string]int{}
-	byPool := map[string]*admin.Pool{}
-	for _, l := range leases {
-		n := byPool[l.Pool]
-		if n == nil {
-			n = &admin.Pool{}
-			byPool[l.Pool] = n
-		}
-		if l.State == ipam.StateLive {
-			n.Live++
-			hosts[l.Host]++
-		} else {
-			n.Parked++
-		}
-		if l.Reserved {
-			n.Reserved++
-		}
-	}
 	pools := []admin.Pool{}
+	live := 0
 	for _, p := range o.Leases.Pools() {
-		n := byPool[p.ID]
-		if n == nil && p.Network == "" && p.NetworkName == "" {
+		u := usage[p.ID]
+		live += u.Live
+		if !u.InUse && u.Live+u.Parked == 0 {
 			continue
 		}
 		out := adminPool(p)
-		if n != nil {
-			out.Live, out.Parked, out.Reserved = n.Live, n.Parked, n.Reserved
-		}
+		out.Live, out.Parked, out.Reserved, out.Free = u.Live, u.Parked, u.Reserved, u.Free
+		out.InUse, out.Excluded = u.InUse, u.Excluded
 		pools = append(pools, out)
 	}
-	slices.SortFunc(pools, func(a, b admin.Pool) int { return strings.Compare(a.ID, b.ID) })
-	return pools, hosts, nil
+	if o.cluster == nil {
+		return pools, map[string]int{o.id: live}, nil
+	}
+	hosts := map[string]int{}
+	leases, err := o.Leases.Leases(ctx, ipam.LeaseFilter{State: ipam.StateLive})
+	for _, l := range leases {
+		hosts[l.Host]++
+	}
+	return pools, hosts, err
 }
 
 func adminPool(p ipam.Pool) admin.Pool {
 	return admin.Pool{
 		ID: p.ID, Subnet: p.Subnet, Range: p.Range, Gateway: p.Gateway, Overlay: p.Overlay,
-		Network: p.NetworkName, NetworkID: p.Network, VNI: p.VNI, MTU: p.MTU, InUse: p.Network != "",
+		Network: p.NetworkName, NetworkID: p.Network, VNI: p.VNI, MTU: p.MTU,
 	}
 }

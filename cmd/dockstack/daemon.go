@@ -39,6 +39,7 @@ type parts struct {
 	upstreams func() []netip.AddrPort
 	// ring and samples are what happened lately; told belongs to report.
 	ring    *events.Ring
+	changes *changes
 	samples *events.Samples
 	told    telling
 	counts  counts
@@ -78,6 +79,7 @@ func daemon(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) err
 	run(&back, swCtx, p.store.run)
 	run(&back, swCtx, p.status.run)
 	run(&back, swCtx, p.samples.Run)
+	run(&back, swCtx, p.changes.run)
 	if p.underlay != nil {
 		run(&back, swCtx, p.underlay.run)
 	}
@@ -125,6 +127,7 @@ func (p *parts) build(cfgErr error) error {
 	if p.dns, err = p.buildDNS(cfgErr); err != nil {
 		return err
 	}
+	p.changes = newChanges(p.ring, p.store.now)
 	p.upstreams, p.samples = p.forwarders(), events.NewSamples(p.dnsStatus)
 	p.driver, err = plugin.New(plugin.Config{
 		State:      p.store.ready,

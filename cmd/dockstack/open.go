@@ -41,7 +41,7 @@ func (p *parts) openState(ctx context.Context) (*opened, error) {
 		local: kvs, moved: p.moved, compare: p.compare, log: p.log,
 		leases: ipam.Config{
 			Supernet4: p.cfg.supernet4, Supernet6: p.cfg.supernet6,
-			HostRoutes: p.hostRoutes, Alive: p.fabric.Alive, Label: dnsd.Label, Log: p.log,
+			HostRoutes: p.hostRoutes, Alive: p.fabric.Alive, Label: dnsd.Label, Changed: p.changes.take, Log: p.log,
 		},
 	}
 	if p.cfg.store.is() {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"net/netip"
 
 	"github.com/dockstack/dockstack/internal/admin"
@@ -111,10 +110,13 @@ func (o operator) told(err error) error {
 		code admin.Code
 		of   []error
 	}{
-		{admin.CodeNotFound, []error{ipam.ErrNoLease, ipam.ErrUnknownPool, ipam.ErrUnknownNetwork}},
-		{admin.CodeClash, []error{ipam.ErrAddressTaken, ipam.ErrElsewhere, ipam.ErrPoolInUse, ipam.ErrOverlap, ipam.ErrMismatch, ipam.ErrPoolFull}},
-		{admin.CodeUsage, []error{ipam.ErrOutsidePool, ipam.ErrNotUsable, ipam.ErrNoName}},
 		{admin.CodeAway, []error{kv.ErrAway, kv.ErrClosed, kv.ErrLocked, errRefused}},
+		{admin.CodeNotFound, []error{ipam.ErrNoLease, ipam.ErrUnknownPool, ipam.ErrUnknownNetwork, ipam.ErrUnknownHost}},
+		{admin.CodeClash, []error{
+			ipam.ErrAddressTaken, ipam.ErrElsewhere, ipam.ErrPoolInUse, ipam.ErrOverlap, ipam.ErrMismatch, ipam.ErrPoolFull,
+			ipam.ErrLive, ipam.ErrClash, ipam.ErrHostAlive,
+		}},
+		{admin.CodeUsage, []error{ipam.ErrOutsidePool, ipam.ErrNotUsable, ipam.ErrNoName, ipam.ErrAmbiguous, kv.ErrNewer}},
 	} {
 		for _, sentinel := range c.of {
 			if errors.Is(err, sentinel) {
@@ -129,38 +131,45 @@ func (o operator) told(err error) error {
 	return &admin.Error{Code: admin.CodeFailed, Text: text}
 }
 
-var errSoon = errors.New("not wired")
-
+// Reserve implements admin.Backend.
 func (o operator) Reserve(ctx context.Context, r admin.Reservation) (admin.Lease, error) {
 	st, err := o.leases(ctx)
 	if err != nil {
 		return admin.Lease{}, err
 	}
-	got, err := st.Leases.Reserve(ctx, r.Pool, r.Name, r.Address)
-	return admin.Lease{Address: got.Addr()}, o.told(err)
+	l, err := st.Leases.ReserveAs(ctx, ipamReservation(r))
+	if err != nil {
+		return admin.Lease{}, o.told(err)
+	}
+	p, _ := st.Leases.Pool(l.Pool)
+	return st.adminLease(l, p), nil
 }
-func (o operator) Release(ctx context.Context, pool, name string) error         { return errSoon }
-func (o operator) RenameLease(ctx context.Context, pool, from, to string) error { return errSoon }
-func (o operator) Import(context.Context, admin.Import) (admin.Plan, error) {
-	return admin.Plan{}, errSoon
+
+// Release implements admin.Backend.
+func (o operator) Release(ctx context.Context, pool, name string) error {
+	st, err := o.leases(ctx)
+	if err != nil {
+		return err
+	}
+	return o.told(st.Leases.Release(ctx, pool, name))
 }
-func (o operator) ForgetHost(ctx context.Context, id string) error { return errSoon }
-func (o operator) Backup(ctx context.Context, to io.Writer) error  { return errSoon }
-func (o operator) Restore(context.Context, io.Reader, admin.RestoreMode) (admin.Restore, error) {
-	return admin.Restore{}, errSoon
+
+// RenameLease implements admin.Backend.
+func (o operator) RenameLease(ctx context.Context, pool, from, to string) error {
+	st, err := o.leases(ctx)
+	if err != nil {
+		return err
+	}
+	return o.told(st.Leases.RenameLease(ctx, pool, from, to))
 }
-func (o operator) Ask(context.Context, admin.Question) (admin.Answer, error) {
-	return admin.Answer{}, errSoon
-}
-func (o operator) Records(context.Context) ([]admin.Record, error) { return nil, errSoon }
-func (o operator) AddRecord(context.Context, admin.Record) (admin.Record, error) {
-	return admin.Record{}, errSoon
-}
-func (o operator) RemoveRecord(context.Context, admin.Record) ([]admin.Record, error) {
-	return nil, errSoon
-}
-func (o operator) Doctor(context.Context, admin.DoctorMode) (admin.Report, error) {
-	return admin.Report{}, errSoon
+
+// ForgetHost implements admin.Backend.
+func (o operator) ForgetHost(ctx context.Context, id string) error {
+	st, err := o.leases(ctx)
+	if err != nil {
+		return err
+	}
+	return o.told(st.Leases.ForgetHost(ctx, id))
 }
 
 // Watch implements admin.Backend.

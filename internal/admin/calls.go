@@ -215,8 +215,13 @@ func (s *Server) restore(ctx context.Context, r *http.Request) (any, error) {
 		return nil, Errorf(CodeUsage, "%s is `true` or not there", queryDryRun)
 	}
 	out, err := s.backend.Restore(ctx, r.Body, mode)
-	if out.Notes == nil {
-		out.Notes = []string{}
+	for _, list := range []*[]string{&out.Pools, &out.Kept, &out.Clashes} {
+		if *list == nil {
+			*list = []string{}
+		}
+	}
+	if err != nil && len(out.Clashes) > 0 {
+		return nil, &Error{Code: CodeClash, Text: err.Error(), Restore: &out}
 	}
 	return out, err
 }

@@ -49,6 +49,8 @@ type Error struct {
 	Text string `json:"error"`
 	// Plan is what an import that clashes would have done.
 	Plan *Plan `json:"plan,omitempty"`
+	// Restore is what a restore that clashes would have done.
+	Restore *Restore `json:"restore,omitempty"`
 }
 
 // Error implements error.

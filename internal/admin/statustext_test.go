@@ -33,7 +33,8 @@ func TestStatusText(t *testing.T) {
 	dns := DNSStatus{
 		Zone: "endor.lab", Forwarders: []string{"192.0.2.53:53"},
 		Listeners: []DNSListener{
-			{Addr: netip.MustParseAddrPort("127.0.0.153:53")}, {Addr: netip.MustParseAddrPort("172.16.0.1:53")},
+			{Addr: netip.MustParseAddrPort("127.0.0.153:53")},
+			{Addr: netip.MustParseAddrPort("172.16.0.1:53")},
 			{Addr: netip.MustParseAddrPort("10.9.0.1:53"), Error: "address is in use"},
 		},
 		Queries: 1200, Answered: 1000, Forwarded: 150, Cached: 40, Failed: 1, Refused: 9,

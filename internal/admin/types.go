@@ -209,6 +209,7 @@ const (
 	EventGone     = "gone"     // a name lost its address
 	EventReserved = "reserved" // an operator's word came or went
 	EventRenamed  = "renamed"
+	EventChanged  = "changed" // a name has another address or MAC address
 	EventHost     = "host"    // a host came, went or changed
 	EventStore    = "store"   // the store went away or came back
 	EventSwitch   = "switch"  // the switch went away or came back
@@ -283,17 +284,25 @@ type Rename struct {
 
 // Restore is what taking a backup in did, or would do.
 type Restore struct {
-	// Made is when the backup was made, and Version dockstack's then.
+	// Made is when the backup was made, on Host, and Version dockstack's then.
 	Made    time.Time `json:"made"`
+	Host    string    `json:"host,omitempty"`
 	Version string    `json:"version"`
-	// Pools, Leases and Records are how many the backup has, Changed how many keys
-	// of the store differ from it.
-	Pools   int `json:"pools"`
-	Leases  int `json:"leases"`
+	// Pools are those that come back.
+	Pools []string `json:"pools"`
+	// Same, New, Moved and Gone count names: those that stay as they are, that come
+	// back, that get back another address than they have, and those that the backup
+	// does not know, which go.
+	Same  int `json:"same"`
+	New   int `json:"new"`
+	Moved int `json:"moved"`
+	Gone  int `json:"gone"`
+	// Kept are names that the backup does not know and whose containers run.
+	Kept []string `json:"kept"`
+	// Records is how many of the operator's DNS records the backup has.
 	Records int `json:"records"`
-	Changed int `json:"changed"`
-	// Notes say, for people, what to know of it.
-	Notes []string `json:"notes"`
+	// Clashes keep the whole from being done.
+	Clashes []string `json:"clashes"`
 	// Done: it was carried out.
 	Done bool `json:"done"`
 }
