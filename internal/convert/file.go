@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -180,7 +181,7 @@ func (n network) node() *yaml.Node {
 func named(volumes []string) []string {
 	var out []string
 	for _, v := range volumes {
-		if source, _, found := strings.Cut(v, ":"); found && !strings.ContainsAny(source[:1], "/.~$") {
+		if source, _, found := strings.Cut(v, ":"); found && !strings.ContainsAny(source[:1], "/.~") {
 			out = append(out, source)
 		}
 	}
@@ -217,10 +218,16 @@ func has(m *yaml.Node, key string) bool {
 // escape doubles what Compose would take for a variable.
 func escape(text string) string { return strings.ReplaceAll(text, "$", "$$") }
 
+// oldWords are words that older readers of YAML take for true, false or nothing.
+var oldWords = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null|~)$`)
+
 // str is text that stays text.
 func str(text string) *yaml.Node {
 	n := &yaml.Node{}
 	n.SetString(escape(text))
+	if oldWords.MatchString(text) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	return n
 }
 

@@ -85,7 +85,7 @@ func (r *reader) field(c *Container, q yamldoc.Pair, what string) {
 		c.Bridge = r.text(q, what)
 	case "volumes":
 		for _, item := range r.texts(q, what) {
-			if parts := strings.Split(item.text, ":"); len(parts) > 3 || slices.Contains(parts, "") {
+			if !isVolume(item.text) {
 				r.wrong.Add(r.doc.At(item.line), "%s: volume %q is none; FOLDER:FOLDER-IN-THE-CONTAINER is wanted", what, item.text)
 			}
 			c.Volumes = append(c.Volumes, item.text)
@@ -99,6 +99,18 @@ func (r *reader) field(c *Container, q yamldoc.Pair, what string) {
 	default:
 		r.unknown(q, "containers."+c.Name+".", containerKeys)
 	}
+}
+
+// isVolume tells whether text is SOURCE:TARGET, SOURCE:TARGET:OPTIONS or TARGET,
+// where a source is a folder or a volume's name.
+func isVolume(text string) bool {
+	parts := strings.Split(text, ":")
+	if len(parts) == 1 {
+		return strings.HasPrefix(text, "/")
+	}
+	source := parts[0]
+	return len(parts) <= 3 && !slices.Contains(parts, "") && strings.HasPrefix(parts[1], "/") &&
+		(strings.ContainsAny(source[:1], "/.~") || containerName.MatchString(source))
 }
 
 // network checks that mask, address and gateway agree.

@@ -138,6 +138,8 @@ func TestErrorsNameContainerKeyAndWhatWasMeant(t *testing.T) {
 		"port":                  {"containerhosts: {h: {port: 70000}}\ncontainers: {web1: {}}\n", []string{"container host h", "70000", "3288"}},
 		"state":                 {web("state: maybe"), []string{"web1", "state", "true nor false"}},
 		"volume":                {web(`volumes: ["/a::/b"]`), []string{"web1", "/a::/b", "FOLDER"}},
+		"volume of no folder":   {web(`volumes: ["$X:/b"]`), []string{"web1", "$X:/b"}},
+		"volume to nowhere":     {web(`volumes: ["/a:b"]`), []string{"web1", "/a:b"}},
 		"hook is a mapping":     {web("precreation: [{a: b}]"), []string{"web1", "precreation", "quotes"}},
 		"mac":                   {web("mac: 02-42"), []string{"web1", "mac", "02:42:0a:00:00:02"}},
 		"container's name":      {head + "containers: {-web: {host: *h}}\n", []string{`"-web"`, "letters"}},
