@@ -3,6 +3,7 @@ package dnsd
 import (
 	"encoding/binary"
 	"net/netip"
+	"unsafe"
 
 	"github.com/miekg/dns"
 )
@@ -35,16 +36,20 @@ const (
 	optLen     = 11
 )
 
-// SOA timers in seconds, for secondaries that do not exist.
+// SOA timers in seconds. Secondaries are told of changes, and a zone's serial
+// is asked for cheaply, so they look every minute; without us they serve what
+// they have for a day, since containers run on.
 const (
 	soaRefresh = 60
 	soaRetry   = 10
-	soaExpire  = 3600
+	soaExpire  = 86400
 )
 
 // plain is a query that the short way understands.
 type plain struct {
 	question
+	// text is what the question's name stands in.
+	text  [256]byte
 	flags uint16
 	// end is where the question ends in the packet.
 	end  int
@@ -86,7 +91,7 @@ func parsePlain(msg []byte, p *plain) bool {
 // parsePlainName reads the question's name, which must be labels of letters,
 // digits, hyphens and underscores, and returns where it ends.
 func parsePlainName(msg []byte, p *plain) (int, bool) {
-	var name [256]byte
+	name := &p.text
 	n, i := 0, headerLen
 	for {
 		if i >= len(msg) {
@@ -115,7 +120,8 @@ func parsePlainName(msg []byte, p *plain) (int, bool) {
 	if n == 0 {
 		return 0, false
 	}
-	p.name = string(name[:n-1])
+	// Good until the next query: nobody keeps it.
+	p.name = unsafe.String(&name[0], n-1) //nolint:gosec // see above
 	return i, true
 }
 
@@ -157,11 +163,11 @@ func (z *zone) writePlain(buf []byte, p *plain, v *verdict) int {
 	switch v.kind {
 	case kindAddrs:
 		for _, a := range v.addrs {
-			w.addr(a)
+			w.addr(a, v.ttl)
 		}
 		answers = len(v.addrs)
 	case kindPTR:
-		w.pointer(v.target)
+		w.pointer(v.target, v.ttl)
 		answers = 1
 	case kindNXDomain, kindNoData:
 		w.soa(z, p, v)
@@ -199,7 +205,7 @@ func (z *zone) size(v *verdict) int {
 }
 
 // soaLen is the length of an SOA record's data.
-func (z *zone) soaLen() int { return len(z.wire) + 1 + len(hostmaster) + len(z.wire) + 20 }
+func (z *zone) soaLen() int { return len(z.primaryWire) + 1 + len(hostmaster) + len(z.wire) + 20 }
 
 // recordHead is the length of a record before its data, its name a pointer.
 const recordHead = 12
@@ -210,10 +216,10 @@ type writer struct {
 }
 
 // head begins a record of the question's name.
-func (w *writer) head(rtype uint16, rdlen int) {
+func (w *writer) head(rtype uint16, ttl uint32, rdlen int) {
 	w.buf = append(w.buf, 0xc0, headerLen)
 	w.buf = binary.BigEndian.AppendUint16(w.buf, rtype)
-	w.tail(answerTTL, rdlen)
+	w.tail(ttl, rdlen)
 }
 
 // tail is the rest of a record's head, from its class.
@@ -223,20 +229,20 @@ func (w *writer) tail(ttl uint32, rdlen int) {
 	w.buf = binary.BigEndian.AppendUint16(w.buf, uint16(rdlen))
 }
 
-func (w *writer) addr(a netip.Addr) {
+func (w *writer) addr(a netip.Addr, ttl uint32) {
 	if a.Is4() {
-		w.head(dns.TypeA, 4)
+		w.head(dns.TypeA, ttl, 4)
 		v4 := a.As4()
 		w.buf = append(w.buf, v4[:]...)
 		return
 	}
-	w.head(dns.TypeAAAA, 16)
+	w.head(dns.TypeAAAA, ttl, 16)
 	v6 := a.As16()
 	w.buf = append(w.buf, v6[:]...)
 }
 
-func (w *writer) pointer(target string) {
-	w.head(dns.TypePTR, len(target)+2)
+func (w *writer) pointer(target string, ttl uint32) {
+	w.head(dns.TypePTR, ttl, len(target)+2)
 	w.buf = appendName(w.buf, target)
 }
 
@@ -249,7 +255,7 @@ func (w *writer) soa(z *zone, p *plain, v *verdict) {
 	}
 	w.buf = binary.BigEndian.AppendUint16(w.buf, dns.TypeSOA)
 	w.tail(negativeTTL, z.soaLen())
-	w.buf = append(w.buf, z.wire...)
+	w.buf = append(w.buf, z.primaryWire...)
 	w.buf = append(w.buf, byte(len(hostmaster)))
 	w.buf = append(w.buf, hostmaster...)
 	w.buf = append(w.buf, z.wire...)

@@ -187,48 +187,6 @@ func FuzzReverseName(f *testing.F) {
 	})
 }
 
-func FuzzUpstreamAnswer(f *testing.F) {
-	q := new(dns.Msg).SetQuestion("www.Example.com.", dns.TypeA)
-	q.Id = 0x1234
-	asked, err := q.Pack()
-	if err != nil {
-		f.Fatal(err)
-	}
-	a := new(dns.Msg).SetReply(q)
-	for range 3 {
-		a.Answer = append(a.Answer, &dns.A{
-			Hdr: dns.RR_Header{Name: "www.Example.com.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60},
-			A:   netip.MustParseAddr("192.0.2.1").AsSlice(),
-		})
-		packet, err := a.Pack()
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(packet)
-		f.Add(packet[:len(packet)-3])
-		a.Truncated = true
-		a.SetEdns0(4096, true)
-	}
-	s := newServer(f, Config{}, theNames())
-	f.Fuzz(func(t *testing.T, packet []byte) {
-		m, err := checkAnswer(asked, packet)
-		if err != nil {
-			return
-		}
-		if m.Id != q.Id || len(m.Question) != 1 || m.Question[0] != q.Question[0] {
-			t.Fatalf("%x passed as an answer: %v", packet, m)
-		}
-		// Whatever it says, the client gets a message it can read, or nothing.
-		for _, limit := range []int{minUDP, maxUDP, dns.MaxMsgSize} {
-			fwd := &forward{req: q, limit: limit}
-			buf := make([]byte, limit)
-			if n := s.write(buf, fwd.answer(m.Copy()), limit); n > 0 {
-				unpack(t, buf[:n])
-			}
-		}
-	})
-}
-
 func FuzzResolvConf(f *testing.F) {
 	f.Add([]byte("nameserver 192.0.2.1\nsearch x\nnameserver ::1\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

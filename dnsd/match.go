@@ -15,29 +15,31 @@ type match struct {
 	network string
 }
 
-// find looks for the container that name means: the exact name first, then
-// the label, then name.network with each dot in turn as the one in between,
-// since names and networks may both have dots.
-func find(n Names, name string) (match, bool) {
-	if m := (match{hosts: n.ByName(nil, name)}); len(m.hosts) > 0 {
-		return m, true
+// search looks for the containers that name means among those that tier finds:
+// by the whole name, then as name.network with each dot in turn as the one in
+// between, since names and networks may both have dots. It appends to room.
+func (l *lookup) search(room []Host, tier origin, name string) match {
+	if m := (match{hosts: l.by(room, tier, name)}); len(m.hosts) > 0 {
+		return m
 	}
-	dot := strings.IndexByte(name, '.')
-	if dot < 0 {
-		m := match{hosts: n.ByLabel(nil, name)}
-		return m, len(m.hosts) > 0
-	}
-	for ; dot >= 0; dot = nextDot(name, dot) {
-		m := match{network: name[dot+1:], hosts: n.ByName(nil, name[:dot])}
+	for dot := strings.IndexByte(name, '.'); dot >= 0; dot = nextDot(name, dot) {
+		m := match{network: name[dot+1:], hosts: l.by(room, tier, name[:dot])}
 		if m.any() {
-			return m, true
-		}
-		m.hosts = n.ByLabel(nil, name[:dot])
-		if m.any() {
-			return m, true
+			return m
 		}
 	}
-	return match{}, false
+	return match{}
+}
+
+func (l *lookup) by(room []Host, tier origin, name string) []Host {
+	switch tier {
+	case fromName:
+		return l.names.ByName(room[:0], name)
+	case fromService:
+		return l.names.ByService(room[:0], name)
+	default:
+		return l.names.ByLabel(room[:0], name)
+	}
 }
 
 func nextDot(name string, dot int) int {
@@ -50,6 +52,16 @@ func nextDot(name string, dot int) int {
 
 func (m match) any() bool { return slices.ContainsFunc(m.hosts, m.has) }
 
+// one tells whether all of m are the same container.
+func (m match) one() bool {
+	for _, h := range m.hosts[1:] {
+		if !strings.EqualFold(h.Name, m.hosts[0].Name) {
+			return false
+		}
+	}
+	return true
+}
+
 // has tells whether h is in the network asked for, by its name, its overlay's
 // or the label of either.
 func (m match) has(h Host) bool {
@@ -60,25 +72,40 @@ func isNetwork(have, want string) bool {
 	return have != "" && (strings.EqualFold(have, want) || Label(have) == want)
 }
 
+// home is the first of m's addresses that shares client's pool, or -1.
+func (m match) home(client netip.Addr) int {
+	for i := range m.hosts {
+		if m.hosts[i].Pool.Contains(client) {
+			return i
+		}
+	}
+	return -1
+}
+
 // pick appends the addresses that q's client should use to addrs: those in
 // the client's own pool if there are any; else those of a network that it
-// shares in the other family; else all. They come in order of address, turned
-// by the query's ID, so that several share the load.
+// shares in the other family; else all. Of these, the ones that are out are
+// left out unless all are. They come in order of address, turned by the
+// query's ID, which is random, so that several share the load.
 func (m match) pick(q *question, addrs []netip.Addr) []netip.Addr {
-	home := slices.IndexFunc(m.hosts, func(h Host) bool { return h.Pool.Contains(q.client) })
+	home := m.home(q.client)
 	best := 0
-	for _, h := range m.hosts {
-		if !ofType(h.Addr, q.qtype) || !m.has(h) {
+	for i := range m.hosts {
+		h := &m.hosts[i]
+		if !ofType(h.Addr, q.qtype) || !m.has(*h) {
 			continue
 		}
-		near := 0
+		rank := 0
 		if home >= 0 {
-			near = h.nearness(m.hosts[home], q.client)
+			rank = 2 * h.nearness(&m.hosts[home], q.client)
+		}
+		if !h.Out {
+			rank++
 		}
 		switch {
-		case near > best:
-			best, addrs = near, append(addrs[:0], h.Addr)
-		case near == best:
+		case rank > best:
+			best, addrs = rank, append(addrs[:0], h.Addr)
+		case rank == best:
 			addrs = append(addrs, h.Addr)
 		}
 	}
@@ -87,16 +114,24 @@ func (m match) pick(q *question, addrs []netip.Addr) []netip.Addr {
 	}
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	addrs = slices.Compact(addrs)
-	turn := int(q.id) % len(addrs)
-	slices.Reverse(addrs[:turn])
-	slices.Reverse(addrs[turn:])
-	slices.Reverse(addrs)
+	turn(addrs, q.id)
 	return addrs
+}
+
+// turn rotates list by the query's ID.
+func turn[T any](list []T, id uint16) {
+	if len(list) < 2 {
+		return
+	}
+	by := int(id) % len(list)
+	slices.Reverse(list[:by])
+	slices.Reverse(list[by:])
+	slices.Reverse(list)
 }
 
 // nearness is 2 for an address in client's pool, 1 for one in the network that
 // home, an address in client's pool, belongs to, and 0 for any other.
-func (h Host) nearness(home Host, client netip.Addr) int {
+func (h *Host) nearness(home *Host, client netip.Addr) int {
 	switch {
 	case h.Pool.Contains(client):
 		return 2

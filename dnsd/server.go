@@ -56,18 +56,13 @@ func New(cfg Config, names func() Names, log *slog.Logger) (*Server, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
-		cfg: cfg, zone: newZone(cfg.Zone), names: names, log: log,
+		cfg: cfg, zone: newZone(cfg.Zone, cfg.Nameservers), names: names, log: log,
 		access: newAccess(), conns: newConns(cfg.MaxConns, cfg.MaxConnsPerAddr),
 		ctx: ctx, cancel: cancel,
 		open: map[netip.AddrPort]*listener{}, failed: map[netip.AddrPort]error{},
 	}
 	s.self.Store(&map[netip.AddrPort]struct{}{})
-	s.forwards = &forwarder{
-		ctx: ctx, servers: cfg.Forwarders, self: s.isSelf,
-		timeout: cfg.UpstreamTimeout, budget: cfg.ForwardBudget,
-		log: log, count: &s.count, write: s.write,
-		slots: make(chan struct{}, cfg.MaxInFlight), bad: map[netip.AddrPort]time.Time{},
-	}
+	s.forwards = newForwarder(s)
 	return s, nil
 }
 
@@ -85,7 +80,11 @@ func (s *Server) SetServed(prefixes []netip.Prefix) {
 func (s *Server) Zone() string { return s.zone.name }
 
 // Stats returns what was counted until now.
-func (s *Server) Stats() Stats { return s.count.stats() }
+func (s *Server) Stats() Stats {
+	st := s.count.stats()
+	st.CacheEntries, st.CacheBytes = s.forwards.cache.size()
+	return st
+}
 
 // Run tries addresses again that could not be opened, and closes the server
 // when ctx ends.

@@ -3,7 +3,7 @@ package dnsd
 import (
 	"encoding/binary"
 	"net/netip"
-	"strings"
+	"slices"
 
 	"github.com/miekg/dns"
 )
@@ -21,6 +21,8 @@ type query struct {
 	local  netip.Addr
 	// stream is true over TCP, where an answer may take up to 64 KB.
 	stream bool
+	// oursOnly: nothing is forwarded for the client, which is a secondary.
+	oursOnly bool
 }
 
 // generic answers the query msg, writing into buf, and returns the answer's
@@ -80,92 +82,43 @@ func (s *Server) respond(req *dns.Msg, q *query) (*dns.Msg, *forward) {
 	case question.Qtype != dns.TypeANY && isMeta(question.Qtype):
 		return s.refusal(req, dns.RcodeNotImplemented), nil
 	}
-	v, ok := s.judge(req, q)
+	c := newComposer(s.lookup(), req, q)
+	v := c.judge(question.Name)
 	switch {
-	case !ok:
-		return s.refusal(req, dns.RcodeServerFailure), nil
+	case v.kind == kindNotReady:
+		return s.failure(req, notReadyReason), nil
 	case v.kind != kindForward:
-		return s.zone.compose(req, &v), nil
-	case !req.RecursionDesired:
+		return s.compose(c, &v)
+	case !req.RecursionDesired || q.oursOnly:
 		// It asks what we know ourselves, which is nothing.
 		return s.refusal(req, dns.RcodeRefused), nil
 	}
 	return nil, newForward(req, q)
 }
 
-// judge decides about req's question; false when the names are not read yet.
-func (s *Server) judge(req *dns.Msg, q *query) (verdict, bool) {
-	name := req.Question[0].Name
-	if strings.ContainsRune(name, '\\') {
-		// No container's name has such bytes. In our zone it does not exist,
-		// and elsewhere it is not ours.
-		if !dns.IsSubDomain(s.zone.name+".", strings.ToLower(name)) {
-			return verdict{kind: kindForward}, true
-		}
-		n := s.names()
-		if n == nil {
-			return verdict{}, false
-		}
-		return verdict{kind: kindNXDomain, owner: -1, serial: n.Serial()}, true
+// notReadyReason is what a client is told before the names are read.
+const notReadyReason = "the names are not read yet"
+
+// compose makes the answer that v says, and what follows from it: where a
+// CNAME leads beyond what we know, the rest is to be forwarded.
+func (s *Server) compose(c *composer, v *verdict) (*dns.Msg, *forward) {
+	beyond, err := c.follow(v)
+	switch {
+	case err != nil:
+		return s.failure(c.req, err.Error()), nil
+	case beyond == "" || !c.req.RecursionDesired || c.query.oursOnly:
+		return c.m, nil
 	}
-	l := s.lookup()
-	v := l.decide(&question{
-		name:   strings.ToLower(strings.TrimSuffix(name, ".")),
-		qtype:  req.Question[0].Qtype,
-		id:     req.Id,
-		client: q.client.Addr(),
-		local:  q.local,
-	})
-	return v, v.kind != kindNotReady
+	return nil, c.forward(beyond)
 }
 
-// compose makes the message that says v.
-func (z *zone) compose(req *dns.Msg, v *verdict) *dns.Msg {
-	m := new(dns.Msg).SetReply(req)
-	m.Authoritative, m.RecursionAvailable = true, true
-	name := req.Question[0].Name
-	owner := z.name + "."
-	if v.owner >= 0 {
-		owner = dns.Fqdn(strings.TrimSuffix(name, ".")[v.owner:])
-	}
-	head := dns.RR_Header{Name: name, Class: dns.ClassINET, Ttl: answerTTL}
-	soa := &dns.SOA{
-		Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: negativeTTL},
-		Ns:  z.name + ".", Mbox: hostmaster + z.dotted + ".", Serial: v.serial,
-		Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: negativeTTL,
-	}
-	switch v.kind {
-	case kindAddrs:
-		for _, a := range v.addrs {
-			m.Answer = append(m.Answer, addrRecord(head, a))
-		}
-	case kindPTR:
-		head.Rrtype = dns.TypePTR
-		m.Answer = []dns.RR{&dns.PTR{Hdr: head, Ptr: v.target + "."}}
-	case kindSOA:
-		m.Answer = []dns.RR{soa}
-	case kindNS:
-		head.Rrtype = dns.TypeNS
-		m.Answer = []dns.RR{&dns.NS{Hdr: head, Ns: z.name + "."}}
-	case kindHINFO:
-		head.Rrtype = dns.TypeHINFO
-		m.Answer = []dns.RR{&dns.HINFO{Hdr: head, Cpu: "RFC8482"}}
-	case kindNoData:
-		m.Ns = []dns.RR{soa}
-	default:
-		m.Ns = []dns.RR{soa}
-		m.Rcode = dns.RcodeNameError
-	}
+// failure is SERVFAIL, with the reason for who can read it.
+func (s *Server) failure(req *dns.Msg, reason string) *dns.Msg {
+	m := s.refusal(req, dns.RcodeServerFailure)
+	opt := newOPT()
+	opt.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: edeNotReady, ExtraText: reason}}
+	m.Extra = []dns.RR{opt}
 	return m
-}
-
-func addrRecord(head dns.RR_Header, a netip.Addr) dns.RR {
-	if a.Is4() {
-		head.Rrtype = dns.TypeA
-		return &dns.A{Hdr: head, A: a.AsSlice()}
-	}
-	head.Rrtype = dns.TypeAAAA
-	return &dns.AAAA{Hdr: head, AAAA: a.AsSlice()}
 }
 
 // refusal is an answer without records.
@@ -182,25 +135,34 @@ func (s *Server) refusal(req *dns.Msg, rcode int) *dns.Msg {
 // pack writes m into buf as the answer to req, with an EDNS record if req had
 // one, cut to what the client takes.
 func (s *Server) pack(buf []byte, m *dns.Msg, q *query, req *dns.Msg) int {
+	reason, _ := ednsOf(m)
+	if reason != nil {
+		m.Extra = slices.DeleteFunc(m.Extra, func(rr dns.RR) bool { return rr == reason })
+	}
 	if opt, _ := ednsOf(req); opt != nil {
 		reply := newOPT()
 		if opt.Version() == 0 && opt.Do() {
 			reply.SetDo()
 		}
-		if m.Rcode == dns.RcodeServerFailure {
-			reply.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: edeNotReady, ExtraText: "the names are not read yet"}}
+		if reason != nil {
+			reply.Option = reason.Option
 		}
 		m.Extra = append(m.Extra, reply)
 	}
 	return s.write(buf, m, limitOf(req, q))
 }
 
-// write packs m into buf in at most limit bytes.
+// write packs m into buf in at most limit bytes. What stands beside the answer
+// is left out first, which is no truncation (RFC 2181, 9).
 func (s *Server) write(buf []byte, m *dns.Msg, limit int) int {
+	limit = min(limit, cap(buf))
 	m.Compress = true
-	m.Truncate(min(limit, cap(buf)))
+	if m.Len() > limit {
+		m.Extra = slices.DeleteFunc(m.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT })
+	}
+	m.Truncate(limit)
 	packed, err := m.PackBuffer(buf[:cap(buf)])
-	if err != nil || len(packed) > min(limit, cap(buf)) {
+	if err != nil || len(packed) > limit {
 		s.count.dropped.Add(1)
 		s.log.Debug("DNS answer could not be written", "name", questionName(m), "err", err)
 		return 0

@@ -164,19 +164,18 @@ func (s *Server) forwardTCP(t *stream, fwd *forward, out []byte) int {
 		return 0
 	}
 	t.wg.Add(1)
-	started := s.forwards.start(fwd, forwardReply{
+	size, pending := s.start(fwd, out, forwardReply{
 		deliver: func(answer []byte) { _ = t.write(answer) },
 		done: func() {
 			<-t.slots
 			t.wg.Done()
 		},
 	})
-	if started {
-		return 0
+	if !pending {
+		<-t.slots
+		t.wg.Done()
 	}
-	<-t.slots
-	t.wg.Done()
-	return s.write(out, fwd.failure(edeNotReady, overloadReason), fwd.limit)
+	return size
 }
 
 // readFramed reads one message with its length before it into buf, or into a

@@ -17,8 +17,13 @@ const errorPause = 100 * time.Millisecond
 
 // lookup is decide's view of this moment.
 func (s *Server) lookup() *lookup {
-	return &lookup{zone: &s.zone, names: s.names(), served: *s.access.served.Load()}
+	l := newLookup(&s.zone)
+	s.look(l)
+	return l
 }
+
+// look makes l the view of this moment.
+func (s *Server) look(l *lookup) { l.names, l.served = s.names(), *s.access.served.Load() }
 
 // serveUDP answers what comes to l until it is closed.
 func (s *Server) serveUDP(l *listener) {
@@ -27,7 +32,7 @@ func (s *Server) serveUDP(l *listener) {
 		s.log.Error("DNS cannot read its socket", "addr", l.addr, "err", err)
 		return
 	}
-	room := make([]netip.Addr, 0, 16)
+	look := newLookup(&s.zone)
 	for {
 		n, err := b.recv()
 		if errors.Is(err, net.ErrClosed) {
@@ -41,8 +46,8 @@ func (s *Server) serveUDP(l *listener) {
 			continue
 		}
 		s.count.queries.Add(uint64(n))
-		look := lookup{zone: &s.zone, names: s.names(), served: *s.access.served.Load(), room: room}
-		s.answerBatch(l, b, n, &look)
+		s.look(look)
+		s.answerBatch(l, b, n, look)
 		if err := b.send(); err != nil {
 			return
 		}
@@ -79,13 +84,13 @@ func (s *Server) answerBatch(l *listener, b *batch, n int, look *lookup) {
 // quick answers msg in its own buffer if it is plain and from somebody who is
 // served; 0 if not.
 func (s *Server) quick(look *lookup, msg []byte, client, local netip.Addr) int {
-	var p plain
-	if !s.access.allowed(client) || !parsePlain(msg, &p) {
+	p := &look.plain
+	if !s.access.allowed(client) || !parsePlain(msg, p) {
 		return 0
 	}
 	p.client, p.local = client, local
 	v := look.decide(&p.question)
-	return s.zone.writePlain(msg, &p, &v)
+	return s.zone.writePlain(msg, p, &v)
 }
 
 // slowUDP answers msg the long way, in its own buffer, or has it forwarded.
@@ -95,7 +100,7 @@ func (s *Server) slowUDP(l *listener, msg []byte, client netip.AddrPort) int {
 	if fwd == nil {
 		return size
 	}
-	started := s.forwards.start(fwd, forwardReply{
+	size, _ = s.start(fwd, msg[:0], forwardReply{
 		deliver: func(answer []byte) {
 			if _, err := l.udp.WriteToUDPAddrPort(answer, client); err != nil {
 				s.count.dropped.Add(1)
@@ -103,8 +108,5 @@ func (s *Server) slowUDP(l *listener, msg []byte, client netip.AddrPort) int {
 		},
 		done: func() {},
 	})
-	if started {
-		return 0
-	}
-	return s.write(msg[:0], fwd.failure(edeNotReady, overloadReason), fwd.limit)
+	return size
 }

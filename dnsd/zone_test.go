@@ -13,7 +13,7 @@ const (
 	inside   = "172.16.9.9" // a client on "internal"
 	inside6  = "fd00:16::9" // the same, by IPv6
 	inFront  = "10.9.0.200" // a client on "front"
-	soaOf    = " SOA dockstack. hostmaster.dockstack. 7 60 10 3600 1"
+	soaOf    = " SOA dockstack. hostmaster.dockstack. 7 60 10 86400 1"
 	noName   = "NXDOMAIN aa ra / dockstack. 1" + soaOf
 	noData   = "NOERROR aa ra / dockstack. 1" + soaOf
 	barely   = "NXDOMAIN aa ra / . 1" + soaOf
@@ -147,7 +147,7 @@ func TestAnswers(t *testing.T) {
 
 func TestZoneOfSeveralLabels(t *testing.T) {
 	s := newServer(t, Config{Zone: "Endor.Lab."}, theNames())
-	soa := " SOA endor.lab. hostmaster.endor.lab. 7 60 10 3600 1"
+	soa := " SOA endor.lab. hostmaster.endor.lab. 7 60 10 86400 1"
 	for ask, want := range map[string]string{
 		"db.endor.lab A":               "NOERROR aa ra | db.endor.lab. 5 A 172.16.0.10",
 		"db.internal.endor.lab A":      "NOERROR aa ra | db.internal.endor.lab. 5 A 172.16.0.10",
