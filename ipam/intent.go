@@ -370,6 +370,10 @@ func (r *Registry) claimIntent(ctx context.Context, host string) (intent, *bulk,
 		}
 		t.guard(intentKey(host))
 		if b == nil {
+			if t.r.imports[intentKey(host)] != nil {
+				t.guardDead(host)
+				t.writeImport(intentKey(host), nil)
+			}
 			return nil
 		}
 		head.Undoing = true
@@ -383,7 +387,9 @@ func (r *Registry) claimIntent(ctx context.Context, host string) (intent, *bulk,
 	return head, b, err
 }
 
-// readIntent is what a host has begun, nil where it changed nothing yet.
+// readIntent is what a host has begun, nil where it changed nothing yet. A head
+// whose parts are gone came to the store after somebody had cleared up: the process
+// that sent it was killed before it knew.
 func (t *tx) readIntent(host string) (intent, *bulk, error) {
 	r := t.r
 	value := r.imports[intentKey(host)]
@@ -398,6 +404,10 @@ func (t *tx) readIntent(host string) (intent, *bulk, error) {
 	for n := range head.Parts {
 		key := intentPartKey(host, n)
 		var part intentPart
+		if r.imports[key] == nil {
+			t.guard(key)
+			return head, nil, nil
+		}
 		if err := json.Unmarshal(r.imports[key], &part); err != nil {
 			return head, nil, badRecord(key, err)
 		}

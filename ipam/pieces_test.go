@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dockstack/dockstack/internal/kv"
 	"github.com/dockstack/dockstack/internal/kv/kvtest"
@@ -31,6 +32,9 @@ type mortal struct {
 	// before is called before each commit.
 	before func(n int)
 	n      int
+	// late: the one after them is on its way until somebody calls land.
+	late bool
+	land func() error
 }
 
 func (m *mortal) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
@@ -47,6 +51,11 @@ func (m *mortal) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) erro
 		return m.Shared.Commit(ctx, ops, conds...)
 	}
 	m.dead = m.killed
+	if m.late {
+		ops, conds, store := slices.Clone(ops), slices.Clone(conds), m.Shared
+		m.land = func() error { return store.Commit(context.Background(), ops, conds...) }
+		return m.err
+	}
 	if m.landed {
 		m.host.LoseNext(m.err)
 	} else {
@@ -128,9 +137,12 @@ func (c *cluster) sound() error {
 
 func (c *cluster) isSound() {
 	c.t.Helper()
-	c.eventually("nothing is left of the import", func() bool { return c.sound() == nil })
-	if err := c.sound(); err != nil {
-		c.t.Errorf("%v", err)
+	deadline := time.Now().Add(5 * time.Second)
+	for err := c.sound(); err != nil; err = c.sound() {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("the store does not become sound: %v", err)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -308,6 +320,44 @@ func TestImportWhileOthersWork(t *testing.T) {
 			}
 			if reserved != want {
 				t.Errorf("%s (%v) before commit %d: %d are reserved, want %d (%v)", what, told, n, reserved, want, err)
+			}
+			h1.down()
+			h2.down()
+		}
+	}
+}
+
+// What a killed process had on its way to the store comes too late once the next
+// one has begun to undo.
+func TestLateCommitOfACutOffImport(t *testing.T) {
+	for _, at := range []int{1, 2, 3, 4, 7, 1 << 30} {
+		for cut := 0; ; cut++ {
+			c := newCluster(t, "h1", "h2")
+			h1, h2 := c.hosts["h1"], c.hosts["h2"]
+			in := big(c, h1)
+			before := c.agree()
+			m := &mortal{left: 1 << 30, killed: true, late: true, err: kv.ErrClosed}
+			h1.through(m)
+			m.mu.Lock()
+			m.left = cut
+			m.mu.Unlock()
+			if _, err := h1.reg.Import(h1.ctx, in); err == nil {
+				break
+			}
+			next := &mortal{left: 1 << 30, before: func(n int) {
+				if n == at {
+					_ = m.land()
+				}
+			}}
+			h1.through(next)
+			c.isSound()
+			_ = m.land()
+			c.isSound()
+			got := c.agree()
+			// The very last one ends the import if it lands before the undoing.
+			whole := at == 1 && len(got) == len(before)+40
+			if !whole && !slices.Equal(got, before) {
+				t.Fatalf("after %d commits: there is\n%s\nwas\n%s", cut, strings.Join(got, "\n"), strings.Join(before, "\n"))
 			}
 			h1.down()
 			h2.down()

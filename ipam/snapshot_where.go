@@ -12,15 +12,14 @@ type Located struct {
 	PoolID, HostID string
 }
 
-// Locate yields every address of the containers called name, compared without
-// regard to case, until yield returns false. Where each host has names of its
-// own, that is several containers.
-func (s *Snapshot) Locate(name string, yield func(Located) bool) {
+// Locate appends every address of the containers called name, compared without
+// regard to case, to to. Where each host has names of its own, that is several
+// containers.
+func (s *Snapshot) Locate(to []Located, name string) []Located {
 	for _, l := range s.names.Get(strings.ToLower(name)) {
-		if !yield(s.locate(l)) {
-			return
-		}
+		to = append(to, s.locate(l))
 	}
+	return to
 }
 
 // All yields every address of every live container, in no order, until yield
