@@ -21,10 +21,18 @@ import (
 type builder struct {
 	file    string
 	out     Content
-	leftOut []LeftOut
+	leftOut []leftLine
 	domains map[string]int
-	wrong   yamldoc.Problems
-	seen    map[held]int
+	// domain is the site's, "" where the file does not say.
+	domain string
+	wrong  yamldoc.Problems
+	seen   map[held]int
+}
+
+// leftLine is what is left out, and its line, by which the whole is sorted.
+type leftLine struct {
+	line int
+	LeftOut
 }
 
 // held is what a reservation is about; a second one says the same again.
@@ -46,7 +54,7 @@ func (b *builder) at(line int) string {
 // leave notes what is not taken. The text is cut, and cleared of what a terminal
 // would act on.
 func (b *builder) leave(line int, what, reason string, args ...any) {
-	b.leftOut = append(b.leftOut, LeftOut{From: b.at(line), What: plain(what), Reason: fmt.Sprintf(reason, args...)})
+	b.leftOut = append(b.leftOut, leftLine{line, LeftOut{From: b.at(line), What: plain(what), Reason: fmt.Sprintf(reason, args...)}})
 }
 
 // reserve takes a name and its address, or leaves it out with the reason.
@@ -76,12 +84,19 @@ func (b *builder) reserve(line int, r admin.Reservation) {
 	b.out.Reservations = append(b.out.Reservations, r)
 }
 
-// record takes a DNS record; the same twice is one.
-func (b *builder) record(r admin.Record) {
+// record takes a DNS record; the same twice is one, and a CNAME stands alone.
+func (b *builder) record(line int, r admin.Record) {
 	r.Name = strings.ToLower(strings.TrimSuffix(r.Name, "."))
-	if !slices.Contains(b.out.Records, r) {
-		b.out.Records = append(b.out.Records, r)
+	for _, old := range b.out.Records {
+		switch {
+		case old == r:
+			return
+		case old.Name == r.Name && (old.Type == "CNAME" || r.Type == "CNAME"):
+			b.leave(line, recordText(r), "a CNAME stands alone at its name, and there is %s", plain(recordText(old)))
+			return
+		}
 	}
+	b.out.Records = append(b.out.Records, r)
 }
 
 // subnet notes a network that the file names.
@@ -107,7 +122,12 @@ func (b *builder) result(format string) Result {
 	domains := slices.SortedFunc(maps.Keys(b.domains), func(x, y string) int {
 		return cmp.Or(cmp.Compare(b.domains[y], b.domains[x]), cmp.Compare(x, y))
 	})
-	return Result{Format: format, Content: b.out, LeftOut: b.leftOut, Domains: domains}
+	slices.SortStableFunc(b.leftOut, func(x, y leftLine) int { return cmp.Compare(x.line, y.line) })
+	out := Result{Format: format, Content: b.out, Domains: domains}
+	for _, l := range b.leftOut {
+		out.LeftOut = append(out.LeftOut, l.LeftOut)
+	}
+	return out
 }
 
 // containerName is what the engine takes as a container's name.

@@ -91,9 +91,15 @@ var others = strings.Fields(`
 
 // readConf reads dnsmasq's configuration.
 func (s source) readConf(b *builder) error {
-	for _, l := range lines(s.data, confComment) {
-		option, value, _ := strings.Cut(l.text, "=")
-		option, value = strings.TrimPrefix(strings.TrimSpace(option), "--"), strings.TrimSpace(value)
+	all := lines(s.data, confComment)
+	for _, l := range all {
+		if option, value := cutOption(l.text); option == "domain" && b.domain == "" && dnsName(value) {
+			b.domain = strings.ToLower(value)
+			b.domains[b.domain]++
+		}
+	}
+	for _, l := range all {
+		option, value := cutOption(l.text)
 		if read, ok := taken[option]; ok {
 			if value == "" {
 				b.wrong.Add(b.at(l.n), "%s has nothing behind its =", option)
@@ -113,6 +119,12 @@ func (s source) readConf(b *builder) error {
 		b.leave(l.n, l.text, "is no option of dnsmasq that dockstack knows%s", nearest.Hint(option, allOptions()))
 	}
 	return nil
+}
+
+// cutOption is an option's name and what stands behind its =.
+func cutOption(line string) (option, value string) {
+	option, value, _ = strings.Cut(line, "=")
+	return strings.TrimPrefix(strings.TrimSpace(option), "--"), strings.TrimSpace(value)
 }
 
 func allOptions() []string {

@@ -67,9 +67,9 @@ func (b *builder) hostRecord(l textLine, value string) {
 	}
 	for _, a := range addrs {
 		for _, n := range names {
-			b.record(admin.Record{Name: n, Type: addrType(a), Value: a.String(), TTL: ttl})
+			b.record(l.n, admin.Record{Name: n, Type: addrType(a), Value: a.String(), TTL: ttl})
 		}
-		b.record(admin.Record{Name: reverse(a), Type: "PTR", Value: target(names[0]), TTL: ttl})
+		b.record(l.n, admin.Record{Name: reverse(a), Type: "PTR", Value: target(names[0]), TTL: ttl})
 	}
 }
 
@@ -109,12 +109,12 @@ func (b *builder) address(l textLine, value string) {
 		for _, a := range addrs {
 			r := admin.Record{Name: name, Type: addrType(a), Value: a.String()}
 			if strings.HasPrefix(name, "*.") {
-				b.record(r) // what is below alone
+				b.record(l.n, r) // what is below alone
 				continue
 			}
-			b.record(r)
+			b.record(l.n, r)
 			r.Name = "*." + name
-			b.record(r)
+			b.record(l.n, r)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func (b *builder) cname(l textLine, value string) {
 		case strings.EqualFold(alias, parts[last]):
 			b.wrong.Add(b.at(l.n), "cname: %s leads to itself", plain(alias))
 		default:
-			b.record(admin.Record{Name: alias, Type: "CNAME", Value: target(parts[last]), TTL: ttl})
+			b.record(l.n, admin.Record{Name: alias, Type: "CNAME", Value: target(parts[last]), TTL: ttl})
 		}
 	}
 }
@@ -149,7 +149,7 @@ func (b *builder) ptrRecord(l textLine, value string) {
 		return
 	}
 	if b.named(l, "ptr-record", parts[0]) && dnsish(parts[1]) {
-		b.record(admin.Record{Name: parts[0], Type: "PTR", Value: target(parts[1])})
+		b.record(l.n, admin.Record{Name: parts[0], Type: "PTR", Value: target(parts[1])})
 	} else if !dnsish(parts[1]) {
 		b.leave(l.n, l.text, "%q is no name of a host; a TXT record takes text", plain(parts[1]))
 	}
@@ -187,7 +187,10 @@ func (b *builder) srvHost(l textLine, value string) {
 		}
 		numbers[i] = n
 	}
-	b.record(admin.Record{Name: parts[0], Type: "SRV", Value: fmt.Sprintf("%d %d %d %s", numbers[1], numbers[2], numbers[0], target(parts[1]))})
+	if _, rest, _ := strings.Cut(parts[0], "."); b.domain != "" && strings.HasPrefix(rest, "_") && !strings.Contains(rest, ".") {
+		parts[0] += "." + b.domain // dnsmasq's way with a service that names no domain
+	}
+	b.record(l.n, admin.Record{Name: parts[0], Type: "SRV", Value: fmt.Sprintf("%d %d %d %s", numbers[1], numbers[2], numbers[0], target(parts[1]))})
 }
 
 // txtRecord: txt-record=NAME,TEXT,TEXT.
@@ -204,7 +207,7 @@ func (b *builder) txtRecord(l textLine, value string) {
 		}
 		out = append(out, quoteText(text))
 	}
-	b.record(admin.Record{Name: name, Type: "TXT", Value: strings.Join(out, " ")})
+	b.record(l.n, admin.Record{Name: name, Type: "TXT", Value: strings.Join(out, " ")})
 }
 
 // splitQuoted splits at commas outside quotes, and takes the quotes away.

@@ -164,8 +164,7 @@ func fits(format, line string) bool {
 		looks := strings.Count(fields[0], ".") == 3 && strings.Trim(fields[0], "0123456789.") == ""
 		return (err == nil || looks) && !strings.ContainsAny(line, "=,")
 	case DnsmasqConf:
-		option, _, _ := strings.Cut(line, "=")
-		option = strings.TrimPrefix(strings.TrimSpace(option), "--")
+		option, _ := cutOption(line)
 		return optionLine.MatchString(line) && (strings.Contains(line, "=") || slices.Contains(others, option))
 	}
 	if strings.Contains(line, "=") {

@@ -1,6 +1,8 @@
 package leasefile
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -94,6 +96,7 @@ func (b *builder) aliases(all []*hostLine) {
 		taken[strings.ToLower(h.reserved)] = true
 	}
 	leads := map[string]string{}
+	under := map[string][]hostLine{} // by domain, the name first
 	for _, h := range all {
 		if !containerName.MatchString(h.reserved) {
 			continue
@@ -103,7 +106,8 @@ func (b *builder) aliases(all []*hostLine) {
 			switch to, known := leads[key]; {
 			case name == h.reserved:
 			case b.underDomain(name, h.reserved):
-				b.leave(h.n, name, "is what %s is called under its domain; DNS answers it where that is DOCKSTACK_ZONE", h.reserved)
+				domain := strings.ToLower(name[len(h.reserved)+1:])
+				under[domain] = append(under[domain], hostLine{n: h.n, reserved: name})
 			case taken[key]:
 				b.leave(h.n, name+" "+h.addr.String(), "another line has an address for the name %s", name)
 			case !dnsName(name):
@@ -112,9 +116,16 @@ func (b *builder) aliases(all []*hostLine) {
 				b.leave(h.n, name+" "+h.addr.String(), "the name leads to %s already, and can't lead to %s as well", to, h.reserved)
 			default:
 				leads[key] = h.reserved
-				b.record(admin.Record{Name: name, Type: "CNAME", Value: h.reserved})
+				b.record(h.n, admin.Record{Name: name, Type: "CNAME", Value: h.reserved})
 			}
 		}
+	}
+	for _, domain := range slices.Sorted(maps.Keys(under)) {
+		first, more := under[domain][0], ""
+		if n := len(under[domain]) - 1; n > 0 {
+			more = fmt.Sprintf(" and %d more under %s", n, domain)
+		}
+		b.leave(first.n, first.reserved+more, "DNS answers it by itself with DOCKSTACK_ZONE=%s", domain)
 	}
 }
 

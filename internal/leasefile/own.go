@@ -113,7 +113,7 @@ func (b *builder) ownRecord(v yamldoc.Value) {
 		}
 		r.TTL = uint32(n)
 	}
-	b.record(r)
+	b.record(v.Line(), r)
 }
 
 // readEnvironment reads the ancestor's environment.yaml.
@@ -141,7 +141,7 @@ func (s source) readEnvironment(b *builder) error {
 		b.leave(u.Line, u.Path, "%s", reason)
 	}
 	if env.VIP.IsValid() && env.VIPName != "" {
-		b.record(admin.Record{Name: env.VIPName, Type: addrType(env.VIP), Value: env.VIP.String()})
+		b.record(0, admin.Record{Name: env.VIPName, Type: addrType(env.VIP), Value: env.VIP.String()})
 	}
 	b.leave(0, "images, volumes, hooks and settings", "are no leases; `dockstack convert` makes compose files of them")
 	return nil
