@@ -49,7 +49,7 @@ const (
 )
 
 func newBigMap(p admin.Pool, g grid, v view, current netip.Prefix) *bigMap {
-	cols := min(g.Cols, max(len(g.Cells), 1))
+	cols := g.Cols()
 	rows := (len(g.Cells) + cols - 1) / cols
 	m := &bigMap{
 		Prefix: g.Prefix, Single: g.Single, Sparse: g.Sparse, Bits: g.Bits,
@@ -58,7 +58,7 @@ func newBigMap(p admin.Pool, g grid, v view, current netip.Prefix) *bigMap {
 	for i, c := range g.Cells {
 		b := bigCell{
 			X: axisX + float64(i%cols)*cellStep, Y: axisY + float64(i/cols)*cellStep,
-			Reserved: c.Reserved > 0, Gateway: c.Gateway, Aside: c.Aside > 0, Current: c.Prefix == current,
+			Reserved: g.Single && c.Reserved > 0, Gateway: c.Gateway, Aside: c.Aside > 0, Current: c.Prefix == current,
 		}
 		if g.Single {
 			b.single(c, v)

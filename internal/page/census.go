@@ -23,6 +23,8 @@ type census struct {
 type poolCount struct {
 	pool admin.Pool
 	grid grid
+	// small is what its card shows.
+	small grid
 	// fullest is the block with the most leases, where cells are blocks.
 	fullest int
 }
@@ -67,7 +69,7 @@ func takeCensus(ctx context.Context, src Source, s admin.Status) (*census, error
 		return nil, err
 	}
 	for _, p := range s.Pools {
-		c.addPool(p, sketches[p.ID].done())
+		c.addPool(p, sketches[p.ID])
 	}
 	slices.Sort(c.networks)
 	c.networks = slices.Compact(c.networks)
@@ -103,8 +105,9 @@ func takeCensus(ctx context.Context, src Source, s admin.Status) (*census, error
 	return c, nil
 }
 
-func (c *census) addPool(p admin.Pool, g grid) {
-	pc := poolCount{pool: p, grid: g}
+func (c *census) addPool(p admin.Pool, s *sketch) {
+	g := s.done()
+	pc := poolCount{pool: p, grid: g, small: s.small(g)}
 	for i := range g.Cells {
 		if g.Cells[i].used() > g.Cells[pc.fullest].used() {
 			pc.fullest = i

@@ -51,13 +51,17 @@ func drawSpark(samples []admin.DNSSample, now time.Time) spark {
 	x := func(at time.Time) float64 { return round(sparkWidth * float64(at.Sub(s.From)) / float64(sparkHour)) }
 	y := func(v float64) float64 { return round(sparkHeight - 4 - (sparkHeight-10)*v/most) }
 	var line, bad strings.Builder
+	word, badWord := "M", "M"
 	for i, p := range points {
-		word := "L"
-		if i == 0 {
-			word = "M"
-		}
 		_, _ = fmt.Fprintf(&line, "%s%g %g", word, x(p.at), y(p.queries))
-		_, _ = fmt.Fprintf(&bad, "%s%g %g", word, x(p.at), y(p.failed))
+		word = "L"
+		// The failures' line begins and ends on the ground, and is not drawn there.
+		if p.failed > 0 || i > 0 && points[i-1].failed > 0 || i+1 < len(points) && points[i+1].failed > 0 {
+			_, _ = fmt.Fprintf(&bad, "%s%g %g", badWord, x(p.at), y(p.failed))
+			badWord = "L"
+		} else {
+			badWord = "M"
+		}
 	}
 	s.Line = line.String()
 	s.Area = fmt.Sprintf("%sL%g %gL%g %gZ", s.Line, x(points[len(points)-1].at), sparkHeight, x(points[0].at), sparkHeight)

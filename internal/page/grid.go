@@ -13,13 +13,25 @@ type grid struct {
 	// Prefix is what the map covers.
 	Prefix netip.Prefix
 	Cells  []cell
-	Cols   int
 	// Single: a cell is one address.
 	Single bool
 	// Sparse: only blocks that are in use have a cell.
 	Sparse bool
 	// Bits is the length of a block's prefix.
 	Bits int
+}
+
+// Cols is how many cells stand side by side.
+func (g grid) Cols() int {
+	switch n := len(g.Cells); {
+	case n <= 4:
+		return max(n, 1)
+	case n <= 16:
+		return 4
+	case n <= 64:
+		return 8
+	}
+	return gridCols
 }
 
 // cell is one address or block.
@@ -64,10 +76,11 @@ type sketch struct {
 	grid   grid
 	unit   int // the host bits of a cell
 	leases holders
-	// blocks are the cells of a prefix that is too large to be shown whole. one
-	// is the map of the first of them, as long as it is the only one.
+	// blocks are the cells of a prefix that is too large to be shown whole.
 	blocks map[netip.Prefix]*cell
-	one    *sketch
+	// one is the map of the first block in use, as long as it is the only one.
+	one     *sketch
+	several bool
 }
 
 // holders says whether the cells of single addresses know their leases.
@@ -84,7 +97,7 @@ func newSketch(p admin.Pool, within netip.Prefix, leases holders) *sketch {
 		within = p.Subnet
 	}
 	within = within.Masked()
-	s := &sketch{pool: p, leases: leases, grid: grid{Prefix: within, Cols: gridCols}}
+	s := &sketch{pool: p, leases: leases, grid: grid{Prefix: within}}
 	bits := hostBits(within)
 	switch {
 	case bits <= blockBits:
@@ -110,6 +123,7 @@ func (s *sketch) add(l admin.Lease) {
 	if !s.grid.Prefix.Contains(l.Address) {
 		return
 	}
+	s.addOne(l)
 	if s.blocks != nil {
 		s.addSparse(l)
 		return
@@ -130,15 +144,35 @@ func (s *sketch) addSparse(l admin.Lease) {
 	if c == nil {
 		c = &cell{Prefix: part}
 		s.blocks[part] = c
-		s.one = nil
-		if len(s.blocks) == 1 {
-			s.one = newSketch(s.pool, part, s.leases)
-		}
 	}
 	c.take(l)
-	if s.one != nil {
-		s.one.add(l)
+}
+
+// addOne draws the first block, until there is a second.
+func (s *sketch) addOne(l admin.Lease) {
+	switch {
+	case s.unit == 0 || s.several:
+		return
+	case s.one == nil:
+		part, err := l.Address.Prefix(s.grid.Bits)
+		if err != nil {
+			return
+		}
+		s.one = newSketch(s.pool, part, s.leases)
+	case !s.one.grid.Prefix.Contains(l.Address):
+		s.one, s.several = nil, true
+		return
 	}
+	s.one.add(l)
+}
+
+// small is the map for where there is little room: of the only block in use,
+// else of all.
+func (s *sketch) small(whole grid) grid {
+	if s.one != nil {
+		return s.one.grid
+	}
+	return whole
 }
 
 // done is the map.

@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -39,6 +40,7 @@ const almostFull = 0.95
 
 func judge(p *picture) health {
 	h := health{Level: levelGood, Findings: findings(p.Status)}
+	h.Findings = append(h.Findings, missing(p)...)
 	if p.Unread != nil {
 		h.Findings = append(h.Findings, finding{Level: levelWarn, Title: "The page is incomplete", Text: p.Unread.Error(), Do: "It tries again by itself."})
 	}
@@ -111,6 +113,35 @@ func findings(s admin.Status) []finding {
 	return out
 }
 
+// mostMissing is how many hosts that are not seen are named one by one.
+const mostMissing = 5
+
+// missing are hosts that are not seen, though containers ran there.
+func missing(p *picture) []finding {
+	if p.census == nil || p.Status.Store.Away != "" {
+		return nil // while the store is away nobody is seen
+	}
+	var out []finding
+	more := 0
+	for _, h := range p.census.hosts {
+		if !h.Gone || h.Live == 0 {
+			continue
+		}
+		if len(out) == mostMissing {
+			more++
+			continue
+		}
+		out = append(out, finding{
+			Level: levelWarn, Title: h.Name + " is not seen", Text: plural(h.Live, "name", "names") + " ran there when it was seen last.",
+			Do: "Its names start on other hosts with the addresses that they have. Once it is back, nothing is to be done.",
+		})
+	}
+	if more > 0 {
+		out = append(out, finding{Level: levelWarn, Title: plural(more, "more host is", "more hosts are") + " not seen"})
+	}
+	return out
+}
+
 // filling warns of a pool that has hardly a free address.
 func filling(p admin.Pool) (finding, bool) {
 	held := p.Live + p.Parked
@@ -152,8 +183,11 @@ func tiles(p *picture) []tile {
 	return out
 }
 
+// commas let a long list of addresses break where people do.
+var commas = regexp.MustCompile(`,\s*`)
+
 func storeTile(s admin.Status) tile {
-	t := tile{Level: levelGood, Name: "Store", Value: "reached", Note: s.Store.Where}
+	t := tile{Level: levelGood, Name: "Store", Value: "reached", Note: commas.ReplaceAllString(s.Store.Where, ", ")}
 	switch {
 	case s.Store.Closed != "":
 		t.Level, t.Value = levelBad, "not used"
@@ -191,7 +225,7 @@ func hostsTile(p *picture) tile {
 	gone := 0
 	if p.census != nil {
 		for _, h := range p.census.hosts {
-			if h.Gone {
+			if h.Gone && h.Live > 0 {
 				gone++
 			}
 		}

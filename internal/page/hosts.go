@@ -142,6 +142,10 @@ type node struct {
 	hostView
 	X, Y, W, H, X1, Y1 float64
 	Short, Sub         string
+	// Labelled: its name stands below it, where it is not in a box.
+	Labelled bool
+	// R is the radius of its circle, 0 where it has a box.
+	R float64
 }
 
 // Left and Top are the corner of its box.
@@ -149,16 +153,16 @@ func (n node) Left() float64 { return n.X - n.W/2 }
 func (n node) Top() float64  { return n.Y - n.H/2 }
 
 // Cross is a mark over what is missing or broken.
-func (n node) Cross(kind string) string {
-	x, y, r := n.X, n.Y, 4.0
-	switch kind {
-	case chartBoxes:
+func (n node) Cross() string {
+	x, y, r := n.X, n.Y, min(5, 0.75*n.R)
+	if n.R == 0 {
 		x, y, r = n.Left()+n.W-14, n.Top()+14, 5
-	case chartNamed:
-		r = 5
 	}
 	return fmt.Sprintf("M%g %gl%g %gm0 %gl%g %g", round(x-r), round(y-r), 2*r, 2*r, -2*r, -2*r, 2*r)
 }
+
+// Below is where its name stands.
+func (n node) Below() float64 { return round(n.Y + n.R + 14) }
 
 const (
 	mostBoxes = 9
@@ -176,7 +180,7 @@ type shape struct {
 }
 
 var (
-	wide   = shape{class: "wide", width: 760, boxW: 164, boxH: 60, rx: 290, ry: 130, small: 40, namedRX: 325, namedRY: 165, gap: 46, dotsRX: 350, dotsRY: 210, letters: 20}
+	wide   = shape{class: "wide", width: 760, boxW: 164, boxH: 60, rx: 290, ry: 130, small: 34, namedRX: 325, namedRY: 165, gap: 46, dotsRX: 350, dotsRY: 210, letters: 20}
 	narrow = shape{class: "narrow", width: 360, boxW: 112, boxH: 50, rx: 118, ry: 195, small: 105, namedRX: 140, namedRY: 215, gap: 42, dotsRX: 165, dotsRY: 165, letters: 13}
 )
 
@@ -208,6 +212,8 @@ func drawHosts(hosts []hostView, s shape) chart {
 		if i > 0 {
 			n.X, n.Y = round(midX+places[i-1][0]), round(midY+places[i-1][1])
 		}
+		n.R = s.radius(c.Kind, h.State, others)
+		n.Labelled = c.Kind == chartNamed || h.State != hostUp
 		n.Short = shorten(admin.Plain(h.Name), s.letters)
 		n.Sub = h.Word()
 		if h.State == hostUp || h.State == hostSelf {
@@ -248,6 +254,23 @@ func (s shape) boxes(n int) (places [][2]float64, height float64) {
 	return places, 2*ry + s.boxH + 10
 }
 
+// radius is that of a host's circle.
+func (s shape) radius(kind, state string, others int) float64 {
+	r := 6.5
+	switch {
+	case kind == chartBoxes:
+		return 0
+	case kind == chartNamed:
+		r = 11
+	case s.class == narrow.class && others > 100:
+		r = 4.5
+	}
+	if state == hostSelf {
+		r *= 1.7
+	}
+	return r
+}
+
 // named are places for dots with names, every second one further in so that
 // there is room for them.
 func (s shape) named(n int) [][2]float64 {
@@ -268,12 +291,12 @@ func (s shape) rings(n int) [][2]float64 {
 	rings := max(2, int(math.Ceil(math.Sqrt(float64(n)/13))))
 	total := 0.0
 	for r := range rings {
-		total += radius(r, rings)
+		total += ring(r, rings)
 	}
 	var out [][2]float64
 	left, share := n, total
 	for r := range rings {
-		f := radius(r, rings)
+		f := ring(r, rings)
 		here := int(math.Round(float64(left) * f / share))
 		if r == rings-1 {
 			here = left
@@ -287,8 +310,8 @@ func (s shape) rings(n int) [][2]float64 {
 	return out
 }
 
-// radius of ring r of all, as a share of the outermost.
-func radius(r, all int) float64 { return 0.34 + 0.66*float64(r)/float64(all-1) }
+// ring is the radius of ring r of all, as a share of the outermost.
+func ring(r, all int) float64 { return 0.34 + 0.66*float64(r)/float64(all-1) }
 
 func round(x float64) float64 { return math.Round(x*10) / 10 }
 

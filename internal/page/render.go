@@ -40,20 +40,37 @@ var sections = []string{sectionHealth, sectionHosts, sectionSpace, sectionNames,
 // through plain, which shows control characters and those that turn text
 // around as what they are, and then through html/template's escaping.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"plain":    admin.Plain,
-	"stamp":    stamp,
-	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"grouped":  func(n any) string { return groupedAny(n) },
-	"free":     free,
-	"span":     span,
-	"asset":    assetURL,
-	"net":      networkOf,
-	"word":     leaseWord,
-	"add":      func(a, b int) int { return a + b },
-	"addf":     func(a, b float64) float64 { return a + b },
-	"hostname": func(h admin.Host) string { return h.Name },
-	"kinds":    func() []string { return eventKinds },
+	"plain":   admin.Plain,
+	"prose":   prose,
+	"stamp":   stamp,
+	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"grouped": func(n any) string { return groupedAny(n) },
+	"free":    free,
+	"span":    span,
+	"asset":   assetURL,
+	"net":     networkOf,
+	"word":    leaseWord,
+	"add":     func(a, b int) int { return a + b },
+	"addf":    func(a, b float64) float64 { return a + b },
+	"kinds":   func() []string { return eventKinds },
 }).ParseFS(templateFiles, "templates/*.html"))
+
+// prose is a sentence from outside in which what stands between backquotes is
+// something to type.
+func prose(text string) template.HTML {
+	var b strings.Builder
+	parts := strings.Split(admin.Plain(text), "`")
+	for i, part := range parts {
+		part = template.HTMLEscapeString(part)
+		if i%2 == 1 && i < len(parts)-1 {
+			part = "<code>" + part + "</code>"
+		} else if i%2 == 1 {
+			part = "`" + part // it has no end
+		}
+		b.WriteString(part)
+	}
+	return template.HTML(b.String()) //nolint:gosec // each part is escaped
+}
 
 func groupedAny(n any) string {
 	switch n := n.(type) {
@@ -183,7 +200,7 @@ type hostsData struct {
 func (h hostsData) Faults() int {
 	n := 0
 	for _, host := range h.Hosts {
-		if host.State == hostFault || host.State == hostGone {
+		if host.State == hostFault || host.State == hostGone && host.Live > 0 {
 			n++
 		}
 	}

@@ -22,7 +22,7 @@ func TestShots(t *testing.T) {
 		{"openstack", func() *pagetest.World { return pagetest.OpenStack(3) }},
 		{"broken", pagetest.Broken},
 		{"hosts20", func() *pagetest.World { return pagetest.OpenStack(20) }},
-		{"hosts200", func() *pagetest.World { return pagetest.OpenStack(200) }},
+		{"hosts200", pagetest.Large},
 	}
 	windows := []struct {
 		name   string

@@ -26,6 +26,8 @@ type card struct {
 	Selected bool
 	Bar      bar
 	Mini     mini
+	// Shown is what the small map covers.
+	Shown netip.Prefix
 }
 
 // Held is how many addresses names have.
@@ -67,16 +69,14 @@ type mini struct {
 }
 
 func drawMini(g grid) mini {
-	m := mini{W: gridCols, H: float64((len(g.Cells) + gridCols - 1) / gridCols)}
-	if len(g.Cells) < gridCols {
-		m.W = float64(len(g.Cells))
-	}
+	cols := g.Cols()
+	m := mini{W: float64(cols), H: float64((len(g.Cells) + cols - 1) / cols)}
 	var free, live, parked, reserved, aside strings.Builder
 	square := func(b *strings.Builder, x, y, w, h float64) {
 		_, _ = fmt.Fprintf(b, "M%g %gh%gv%gh-%gz", x, y, w, h, w)
 	}
 	for i, c := range g.Cells {
-		x, y := float64(i%gridCols)+0.06, float64(i/gridCols)+0.06
+		x, y := float64(i%cols)+0.06, float64(i/cols)+0.06
 		const full = 0.88
 		square(&free, x, y, full, full)
 		switch {
@@ -136,7 +136,14 @@ type detail struct {
 	Blocks *bigMap
 	// Addresses is the map of single addresses.
 	Addresses *bigMap
+	// Held are the first leases of a map that stands alone, More is how many
+	// others it has.
+	Held []admin.Lease
+	More int
 }
+
+// mostHeld is how many leases stand beside a map.
+const mostHeld = 40
 
 type crumb struct{ Text, Link string }
 
@@ -162,7 +169,7 @@ func spaces(ctx context.Context, src Source, p *picture, v view) (spaceView, err
 		}
 		out.Cards = append(out.Cards, card{
 			Pool: pc.pool, Name: networkOf(pc.pool.Network, pc.pool.Subnet.String()), Link: v.withPool(pc.pool.ID, netip.Prefix{}),
-			Selected: i == chosen, Bar: barOf(pc.pool), Mini: drawMini(pc.grid),
+			Selected: i == chosen, Bar: barOf(pc.pool), Mini: drawMini(pc.small), Shown: pc.small.Prefix,
 		})
 	}
 	if len(p.census.pools) == 0 || p.Unread != nil {
@@ -213,6 +220,15 @@ func zoom(ctx context.Context, src Source, pc poolCount, v view) (*detail, error
 	}
 	d.Crumbs = append(d.Crumbs, crumb{g.Prefix.String(), ""})
 	d.Addresses = newBigMap(pc.pool, g, v, netip.Prefix{})
+	for _, c := range g.Cells {
+		switch {
+		case c.Lease == nil:
+		case len(d.Held) < mostHeld:
+			d.Held = append(d.Held, *c.Lease)
+		default:
+			d.More++
+		}
+	}
 	return d, nil
 }
 

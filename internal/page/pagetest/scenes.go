@@ -150,6 +150,18 @@ func Broken() *World {
 	return w
 }
 
+// Large is OpenStack(200) where some hosts have trouble.
+func Large() *World {
+	w := OpenStack(200)
+	w.hosts = []admin.Host{w.status.Hosts[57], w.status.Hosts[121]}
+	w.status.Hosts = append(w.status.Hosts[:57:57], w.status.Hosts[58:]...)
+	w.status.Hosts = append(w.status.Hosts[:120:120], w.status.Hosts[121:]...)
+	w.status.Hosts[33].Port = 4789
+	w.status.Problems = []string{"this host's VXLAN port is 14789 and that of compute-034 is 4789, so no tunnel joins them: set DOCKSTACK_VXLAN_PORT alike on all hosts"}
+	w.count()
+	return w
+}
+
 // Many is a world with so many names in one network.
 func Many(names int) *World {
 	w := newWorld(3)
