@@ -55,8 +55,9 @@ type cluster struct {
 	log   *slog.Logger
 	gate  *gate
 	peers *peers.Peers
-	// leases are set before run.
+	// leases and about are set before run.
 	leases *ipam.Registry
+	about  *about
 	// hosts gets a value when hosts came, went or changed.
 	hosts   chan struct{}
 	started time.Time
@@ -99,9 +100,10 @@ func (c *cluster) config(cfg ipam.Config, moved func([]ipam.Move)) ipam.Config {
 	return cfg
 }
 
-// start begins to take part; leases decide on top of the gate. stop ends it.
-func (c *cluster) start(ctx context.Context, leases *ipam.Registry) {
-	c.leases = leases
+// start begins to take part; what o has decides on top of the gate. stop ends
+// it.
+func (c *cluster) start(ctx context.Context, o *opened) {
+	c.leases, c.about = o.Leases, o.about
 	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(c.stopped)

@@ -21,10 +21,10 @@ func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
 	}
 	return dnsd.New(cfg, func() dnsd.Names {
 		st, err := p.store.now()
-		if err != nil {
+		if err != nil || st == nil {
 			return nil
 		}
-		return names{st.Leases.Names()}
+		return st.about.pictures.now()
 	}, p.log)
 }
 

@@ -93,7 +93,7 @@ func (n *node) start() *node {
 		n.t.Fatal(err)
 	}
 	open := opening{
-		local: local, log: log,
+		local: local, log: log, failed: func() {}, zone: "dockstack",
 		leases: ipam.Config{Supernet4: netip.MustParsePrefix("10.212.0.0/14"), Log: log},
 		moved:  n.moved,
 		compare: func(ctx context.Context, leases *ipam.Registry) error {

@@ -28,7 +28,12 @@ type opening struct {
 	moved func([]ipam.Move)
 	// compare tells the leases which containers hold them.
 	compare func(context.Context, *ipam.Registry) error
-	log     *slog.Logger
+	// failed is called when the host's own store has to be opened anew.
+	failed func()
+	// zone is DNS's; health: unhealthy replicas are left out.
+	zone   string
+	health bool
+	log    *slog.Logger
 }
 
 // openState opens the store and what decides on top of it.
@@ -39,6 +44,7 @@ func (p *parts) openState(ctx context.Context) (*opened, error) {
 	}
 	open := opening{
 		local: kvs, moved: p.moved, compare: p.compare, log: p.log,
+		failed: p.store.reopen, zone: p.cfg.zone, health: p.cfg.dns.health,
 		leases: ipam.Config{
 			Supernet4: p.cfg.supernet4, Supernet6: p.cfg.supernet6,
 			HostRoutes: p.hostRoutes, Alive: p.fabric.Alive, Label: dnsd.Label, Changed: p.changes.take, Log: p.log,
@@ -105,12 +111,17 @@ func (o opening) open(ctx context.Context) (*opened, error) {
 	if err := o.compare(ctx, out.Leases); err != nil {
 		return nil, err
 	}
-	if out.cluster != nil {
-		out.cluster.start(ctx, out.Leases)
-		return out, nil
+	if err := o.openAbout(ctx, out, mine); err != nil {
+		return nil, err
 	}
-	if mine.ID != "" {
-		return out, o.leave(ctx, mine, out.Leases)
+	if out.cluster == nil && mine.ID != "" {
+		if err := o.leave(ctx, mine, out.Leases); err != nil {
+			return nil, err
+		}
+	}
+	out.about.start(ctx, func(err error) { o.log.Warn("DNS may count its zones' changes anew after a restart", "error", err) })
+	if out.cluster != nil {
+		out.cluster.start(ctx, out)
 	}
 	return out, nil
 }

@@ -83,6 +83,7 @@ func (p *parts) watch(ctx context.Context) {
 	engine.Run(ctx, engine.Config{
 		Socket: p.cfg.host(engineSocket),
 		Apply:  func(ctx context.Context, pic engine.Picture) { p.apply(ctx, pic) },
+		Ours:   p.ours,
 		Log:    p.log,
 	})
 }
@@ -105,6 +106,8 @@ func (p *parts) apply(ctx context.Context, pic engine.Picture) {
 		containers[e.ID] = e.Container
 	}
 	errs = append(errs, st.Leases.NameEndpoints(ctx, containers), p.driver.Forget(ctx, &st.State, pic.Networks))
+	// Behind the renames: facts follow the names that leases have.
+	st.about.observe(pic, st.Leases)
 	if err := errors.Join(errs...); err != nil {
 		p.log.Warn("the engine's names are not all taken over", "error", err)
 	}

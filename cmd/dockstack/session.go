@@ -9,11 +9,13 @@ import (
 	"github.com/dockstack/dockstack/internal/kv"
 	"github.com/dockstack/dockstack/internal/kv/copied"
 	"github.com/dockstack/dockstack/internal/peers"
+	"github.com/dockstack/dockstack/internal/records"
+	"github.com/dockstack/dockstack/internal/services"
 )
 
 // copiedPrefixes are the keys that a host needs while the shared store is away.
 // What else there is only says the same in another order.
-var copiedPrefixes = []string{"lease/", "pool/", "use/", "import/", peers.Prefix}
+var copiedPrefixes = []string{"lease/", "pool/", "use/", "import/", peers.Prefix, services.Prefix, records.Prefix}
 
 // session is a host's taking part in a cluster whose store has proved to be the
 // right one.
@@ -70,6 +72,7 @@ func (s *session) learn(ctx context.Context, ch kv.Change) {
 			return
 		}
 	}
+	s.about.learn(ch)
 	if err := s.leases.Learn(ctx, ch); err != nil {
 		s.end(ctx, "content", err)
 		return
@@ -104,6 +107,11 @@ func (s *session) joinOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	texts, err := s.about.records.Join(ctx)
+	if err != nil {
+		return err
+	}
+	report.Clashes = append(report.Clashes, texts...)
 	s.log.Info("this host joined the cluster", "cluster", s.there.ID, "networks", report.Pools, "names", report.Leases, "clashes", len(report.Clashes))
 	clashes := make([]string, len(report.Clashes))
 	for i, text := range report.Clashes {

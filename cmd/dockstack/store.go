@@ -26,12 +26,17 @@ type opened struct {
 	id string
 	// cluster is nil where this host is alone.
 	cluster *cluster
+	// about is what DNS has beside the leases.
+	about *about
 }
 
 // close ends it; what is only in memory is written before.
 func (o *opened) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
 	defer cancel()
+	if o.about != nil {
+		o.about.stop()
+	}
 	err := o.Leases.Flush(ctx)
 	if o.cluster != nil {
 		if errors.Is(err, kv.ErrAway) || errors.Is(err, errRefused) {

@@ -62,24 +62,17 @@ func (m member) public() Member {
 	return out
 }
 
-// Members yields who has the service name or alias, which is in lower case,
-// until yield returns false.
-func (s *Snapshot) Members(name string, yield func(Member) bool) {
-	each(s.names.Get(name), yield)
-}
+// Members are who a name leads to.
+type Members []member
+
+// At is the member with number i.
+func (m Members) At(i int) Member { return m[i].public() }
+
+// Members are who has the service name or alias, which is in lower case.
+func (s *Snapshot) Members(name string) Members { return s.names.Get(name) }
 
 // Labelled is Members for the label that Config.Label made of a name.
-func (s *Snapshot) Labelled(label string, yield func(Member) bool) {
-	each(s.labels.Get(label), yield)
-}
-
-func each(all []member, yield func(Member) bool) {
-	for _, m := range all {
-		if !yield(m.public()) {
-			return
-		}
-	}
-}
+func (s *Snapshot) Labelled(label string) Members { return s.labels.Get(label) }
 
 // Names yields every name that Members knows, in no order, until yield returns
 // false.

@@ -41,7 +41,7 @@ type Config struct {
 	// Store is where facts are written: the shared store, or the host's own.
 	Store kv.Store
 	Hosts Hosts
-	// Label makes a DNS label of a name.
+	// Label makes a DNS label of a name; nil leaves it as it is.
 	Label func(string) string
 	// Health: replicas whose health check fails are to be left out, unless their
 	// label says otherwise.
@@ -85,6 +85,9 @@ type Services struct {
 // Open reads what a host's own store has: its own facts, or the copy of the
 // shared store.
 func Open(ctx context.Context, local kv.Store, cfg Config) (*Services, error) {
+	if cfg.Label == nil {
+		cfg.Label = func(name string) string { return name }
+	}
 	s := &Services{
 		cfg: cfg, dirty: make(chan struct{}, 1), index: newIndex(cfg.Label),
 		mine: map[string]struct{}{}, have: map[string][]byte{}, unsure: map[string]struct{}{}, unread: map[string]struct{}{},
