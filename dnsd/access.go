@@ -15,11 +15,15 @@ import (
 const ownEvery = time.Second
 
 // access tells who is served: this host, by loopback or by one of its own
-// addresses, and the overlays' subnets. Everybody else is refused, so that no
+// addresses, the overlays' subnets, and whom the operator names. Everybody else is refused, so that no
 // open resolver stands on the host's outer addresses, whatever is routed here.
 type access struct {
 	served atomic.Pointer[[]netip.Prefix]
 	own    atomic.Pointer[map[netip.Addr]struct{}]
+
+	// clients are served beside them, secondaries asked about our zones only.
+	clients     []netip.Prefix
+	secondaries []netip.AddrPort
 
 	// list returns the host's addresses; a field for tests.
 	list func() ([]netip.Addr, error)
@@ -28,8 +32,8 @@ type access struct {
 	next time.Time // guarded by mu
 }
 
-func newAccess() *access {
-	a := &access{list: hostAddrs}
+func newAccess(cfg *Config) *access {
+	a := &access{list: hostAddrs, clients: cfg.Clients, secondaries: cfg.Secondaries}
 	a.served.Store(&[]netip.Prefix{})
 	a.own.Store(&map[netip.Addr]struct{}{})
 	return a
@@ -45,8 +49,25 @@ func (a *access) allowed(addr netip.Addr) bool {
 			return true
 		}
 	}
-	_, ok := (*a.own.Load())[addr.WithZone("")]
-	return ok
+	if _, ok := (*a.own.Load())[addr.WithZone("")]; ok {
+		return true
+	}
+	for _, p := range a.clients {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// secondary tells whether addr is that of a server which may have our zones.
+func (a *access) secondary(addr netip.Addr) bool {
+	for _, s := range a.secondaries {
+		if s.Addr() == addr {
+			return true
+		}
+	}
+	return false
 }
 
 // allowedNow is allowed after another look at the host's addresses.

@@ -30,6 +30,8 @@ type composer struct {
 	q     question
 	// beside is for names that stand in the answer.
 	beside *lookup
+	// told is the query's.
+	told *[]string
 }
 
 func newComposer(l *lookup, req *dns.Msg, q *query) *composer {
@@ -75,12 +77,15 @@ func (c *composer) follow(v *verdict) (beyond string, err error) {
 		c.m.Answer = append(c.m.Answer, alias)
 		name = alias.Target
 		next := c.judge(name)
+		if c.told != nil {
+			c.tell(&next)
+		}
 		if next.kind == kindForward {
 			return name, nil
 		}
 		v = &next
 	}
-	return "", fmt.Errorf("%w: %s leads to %s, and more than %d others", errAliases, c.req.Question[0].Name, name, maxAliases)
+	return "", fmt.Errorf("%w: %s leads to more than %d others", errAliases, c.req.Question[0].Name, maxAliases)
 }
 
 var (

@@ -55,19 +55,29 @@ func sameAnswer(t fataler, packet []byte, short, long *dns.Msg) {
 
 var questionTypes = []uint16{
 	dns.TypeA, dns.TypeAAAA, dns.TypePTR, dns.TypeMX, dns.TypeTXT, dns.TypeSOA, dns.TypeNS,
-	dns.TypeDS, dns.TypeANY, dns.TypeAXFR, dns.TypeHTTPS, dns.TypeOPT, 0, 65280,
+	dns.TypeDS, dns.TypeSRV, dns.TypeCNAME, dns.TypeANY, dns.TypeAXFR, dns.TypeHTTPS, dns.TypeOPT, 0, 65280,
 }
 
 func TestShortWayAnswersAsTheLongOne(t *testing.T) {
-	live := theNames()
+	for name, live := range map[string]*table{"containers": theNames(), "a stack": theStack()} {
+		t.Run(name, func(t *testing.T) { compareWays(t, live) })
+	}
+}
+
+func compareWays(t *testing.T, live *table) {
+	t.Helper()
 	live.byName["crowd"] = crowd().byName["crowd"]
-	s := newServer(t, Config{}, live)
+	cfg := Config{Nameservers: []Nameserver{{Name: "ns1.dockstack", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}}
+	s := newServer(t, cfg, live)
 	// Names as they are, and bits of them put together at random.
 	names := []string{
 		"db", "DB", "web", "crowd", "many", "my_app", "my-app", "mariadb-main", "MariaDB_Main", "api.v1", "api-v1", "six",
 		"nobody", "internal", "front", "dockstack", "DOCKSTACK", "localhost", "www.example.com", "",
 		"10.0.16.172.in-addr.arpa", "99.0.16.172.in-addr.arpa", "16.172.in-addr.arpa", "11.0.9.10.IN-ADDR.arpa",
 		"6.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa", `a\.b`, `\000x`,
+		"_80._tcp", "_tcp", "_5672._tcp", "_ldap._tcp", "_5432", "mq_x", "mq-x", "postgres", "sick", "ill", "noted", "shown", "nas", "files", "www",
+		"ext", "dead", "round", "apps", "own", "er", "deep", "*", "to", "ns1", "intra.corp.example", "any.lab.example", "below.x.lab.example",
+		"1.9.16.172.in-addr.arpa", "7.100.51.198.in-addr.arpa", "1.9.17.172.in-addr.arpa",
 	}
 	short := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -128,10 +138,13 @@ func TestShortWayIsTaken(t *testing.T) {
 }
 
 func FuzzQuery(f *testing.F) {
-	live := theNames()
+	live := theStack()
 	live.byName["crowd"] = crowd().byName["crowd"]
 	s := newServer(f, Config{}, live)
-	for _, ask := range []string{"db.dockstack A", "web AAAA", "crowd A", ". NS", "www.example.com A", "10.0.16.172.in-addr.arpa PTR", "db ANY"} {
+	for _, ask := range []string{
+		"db.dockstack A", "web AAAA", "crowd A", ". NS", "www.example.com A", "10.0.16.172.in-addr.arpa PTR", "db ANY",
+		"_80._tcp.web.dockstack SRV", "files.dockstack A", "ext.dockstack A", "x.y.apps.dockstack A", "1.9.16.172.in-addr.arpa PTR", "any.lab.example AAAA",
+	} {
 		name, qtype, _ := cutQuestion(ask)
 		m := new(dns.Msg).SetQuestion(name, qtype)
 		for range 2 {

@@ -97,7 +97,7 @@ func TestAnAddressThatIsTaken(t *testing.T) {
 }
 
 func TestWhoIsServed(t *testing.T) {
-	a := newAccess()
+	a := newAccess(&Config{})
 	own := []netip.Addr{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("fe80::1")}
 	a.list = func() ([]netip.Addr, error) { return own, nil }
 	a.served.Store(&thePools)

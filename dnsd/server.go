@@ -29,6 +29,7 @@ type Server struct {
 	log      *slog.Logger
 	access   *access
 	forwards *forwarder
+	rate     *rateLimiter
 	conns    *conns
 	count    counters
 	self     atomic.Pointer[map[netip.AddrPort]struct{}]
@@ -57,12 +58,13 @@ func New(cfg Config, names func() Names, log *slog.Logger) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
 		cfg: cfg, zone: newZone(cfg.Zone, cfg.Nameservers), names: names, log: log,
-		access: newAccess(), conns: newConns(cfg.MaxConns, cfg.MaxConnsPerAddr),
+		access: newAccess(&cfg), conns: newConns(cfg.MaxConns, cfg.MaxConnsPerAddr),
 		ctx: ctx, cancel: cancel,
 		open: map[netip.AddrPort]*listener{}, failed: map[netip.AddrPort]error{},
 	}
 	s.self.Store(&map[netip.AddrPort]struct{}{})
 	s.forwards = newForwarder(s)
+	s.rate = newRateLimiter(cfg.ClientRate, s.access.isHost)
 	return s, nil
 }
 

@@ -23,6 +23,8 @@ type query struct {
 	stream bool
 	// oursOnly: nothing is forwarded for the client, which is a secondary.
 	oursOnly bool
+	// told collects where the answer comes from, if somebody wants to know.
+	told *[]string
 }
 
 // generic answers the query msg, writing into buf, and returns the answer's
@@ -36,7 +38,7 @@ func (s *Server) generic(buf, msg []byte, q *query) (int, *forward) {
 	req := new(dns.Msg)
 	err := req.Unpack(msg)
 	switch {
-	case !s.access.allowedNow(q.client.Addr()):
+	case !s.admit(q):
 		// Refused without regard to what was asked, our own names included:
 		// whoever is not on this host or its overlays learns nothing here.
 		s.count.refused.Add(1)
@@ -54,6 +56,18 @@ func (s *Server) generic(buf, msg []byte, q *query) (int, *forward) {
 	}
 	s.count.answered.Add(1)
 	return s.pack(buf, reply, q, req), nil
+}
+
+// admit tells whether q's client is served, and notes how far.
+func (s *Server) admit(q *query) bool {
+	switch {
+	case s.access.allowed(q.client.Addr()):
+	case s.access.secondary(q.client.Addr()):
+		q.oursOnly = true
+	default:
+		return s.access.allowedNow(q.client.Addr())
+	}
+	return true
 }
 
 // headerOnly is the answer to a packet of which only the header can be read.
@@ -84,6 +98,10 @@ func (s *Server) respond(req *dns.Msg, q *query) (*dns.Msg, *forward) {
 	}
 	c := newComposer(s.lookup(), req, q)
 	v := c.judge(question.Name)
+	if q.told != nil {
+		c.told = q.told
+		c.tell(&v)
+	}
 	switch {
 	case v.kind == kindNotReady:
 		return s.failure(req, notReadyReason), nil
