@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dockstack/dockstack/internal/kv"
 	"github.com/dockstack/dockstack/ipam"
 )
 
@@ -21,6 +22,9 @@ type model struct {
 	names map[string]*entry
 	// subnet are all addresses of the pool's.
 	subnet []netip.Addr
+	// dump is a backup, and dumped what it has.
+	dump   []kv.Op
+	dumped map[string]entry
 }
 
 type entry struct {
@@ -47,6 +51,11 @@ func TestModel(t *testing.T) {
 			"release":      m.stepRelease,
 			"reserve":      m.stepReserve,
 			"unreserve":    m.stepUnreserve,
+			"give up":      m.stepGiveUp,
+			"rename":       m.stepRename,
+			"import":       m.stepImport,
+			"back up":      func(*rapid.T) { m.dump, m.dumped = m.backUp() },
+			"restore":      m.stepRestore,
 			"crash":        m.stepCrash,
 			"flush":        func(*rapid.T) { m.ok(m.reg.Flush(m.ctx)) },
 			"fail":         m.stepFail,
