@@ -167,8 +167,13 @@ func fits(format, line string) bool {
 		option, _ := cutOption(line)
 		return optionLine.MatchString(line) && (strings.Contains(line, "=") || slices.Contains(others, option))
 	}
-	if strings.Contains(line, "=") {
+	if strings.Contains(line, "=") || !strings.Contains(line, ",") {
 		return false
 	}
-	return strings.Contains(line, ",")
+	for part := range strings.SplitSeq(line, ",") {
+		if strings.ContainsAny(strings.TrimSpace(part), " \t") {
+			return false // no name has a space
+		}
+	}
+	return true
 }

@@ -104,7 +104,7 @@ func (b *builder) aliases(all []*hostLine) {
 		for _, name := range h.names {
 			key := strings.ToLower(name)
 			switch to, known := leads[key]; {
-			case name == h.reserved:
+			case strings.EqualFold(name, h.reserved): // the same to DNS
 			case b.underDomain(name, h.reserved):
 				domain := strings.ToLower(name[len(h.reserved)+1:])
 				under[domain] = append(under[domain], hostLine{n: h.n, reserved: name})
