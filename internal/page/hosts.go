@@ -246,7 +246,9 @@ func (s shape) boxes(n int) (places [][2]float64, height float64) {
 		}
 	}
 	switch {
-	case n == 0, n <= 2 && s.class == wide.class:
+	case n == 0:
+		return places, s.boxH + 2*wide.small
+	case n <= 2 && s.class == wide.class:
 		return places, s.boxH + 2*s.small
 	case n == 1:
 		return places, s.boxH + s.small + 30

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,21 +137,4 @@ func (s *Server) routes() http.Handler {
 		mux.Handle("/metrics", s.cfg.Metrics)
 	}
 	return mux
-}
-
-// ParseAddr reads the setting: an address and a port, or a port alone for
-// 127.0.0.1. The invalid address stands for "": no page.
-func ParseAddr(text string) (netip.AddrPort, error) {
-	if text == "" {
-		return netip.AddrPort{}, nil
-	}
-	full := strings.Replace(text, "localhost:", "127.0.0.1:", 1)
-	if !strings.Contains(full, ":") {
-		full = "127.0.0.1:" + full
-	}
-	addr, err := netip.ParseAddrPort(full)
-	if err != nil || addr.Port() == 0 {
-		return netip.AddrPort{}, fmt.Errorf("%q is no address and port: want one such as 127.0.0.1:8053, or [::1]:8053", text)
-	}
-	return addr, nil
 }
