@@ -9,9 +9,11 @@ import (
 
 const (
 	defaultCacheSize = 10_000
-	// answerRoom is how many bytes of memory an answer may take on average.
-	// Most take less than half of it; where they do not, fewer are kept.
-	answerRoom = 400
+	// answerRoom is how many bytes of memory an answer may take on average, 5 MB
+	// in all by default. Most take less; where they do not, fewer are kept.
+	answerRoom = 512
+	// leastRoom is for a cache of a few answers, which may be long ones.
+	leastRoom = 16 << 10
 	// answerCost is what an answer takes beside its packet: the structures here
 	// and its share of the maps.
 	answerCost = 320
@@ -83,7 +85,7 @@ func newCache(size int) *cache {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.maxEntries = (size + n - 1) / n
-		s.maxBytes = s.maxEntries * answerRoom
+		s.maxBytes = max(s.maxEntries*answerRoom, leastRoom)
 		s.by = map[cacheKey]*kept{}
 		s.root.prev, s.root.next = &s.root, &s.root
 	}

@@ -209,6 +209,27 @@ func (u *forwarder) start(f *forward, buf []byte, reply forwardReply) (n int, pe
 	return 0, true
 }
 
+// quick answers the plain query p, which stands in msg, over it if its answer is
+// kept, and returns its length; 0 if that takes the long way.
+func (u *forwarder) quick(msg []byte, p *plain, now time.Time) int {
+	if u.cache == nil || p.flags&flagRD == 0 {
+		return 0
+	}
+	if r, _ := u.ways.at(u, now).table.match(p.name); r != nil && r.local() {
+		return 0
+	}
+	a, fresh := u.cache.get(newKey(p.name, p.qtype, p.flags, p.do), now)
+	if !fresh {
+		return 0
+	}
+	c := asker{id: p.id, flags: p.flags, name: msg[headerLen : p.end-4], edns: p.edns, do: p.do, limit: p.limit}
+	n := a.write(msg, &c, now)
+	if n > 0 {
+		u.countKept(a)
+	}
+	return n
+}
+
 // fill writes a as f's client takes it, cut if it must be.
 func (u *forwarder) fill(buf []byte, f *forward, a *answer, now time.Time) int {
 	if n := a.write(buf, &f.asker, now); n > 0 {

@@ -610,3 +610,30 @@ func TestWhereAForwardedAnswerComesFrom(t *testing.T) {
 		}
 	})
 }
+
+// What nobody bears in our zone is denied, unless the operator named others
+// who know more of it.
+func TestTheOperatorsWordReachesIntoOurZone(t *testing.T) {
+	up := startUpstream(t, func(_ string, q *dns.Msg) *dns.Msg { return withA(q, 1) })
+	cfg := forwarding()
+	cfg.Routes = func() []Route {
+		to := []netip.AddrPort{up.addr}
+		return []Route{
+			{Domain: "old.dockstack", Resolvers: to}, {Domain: "16.172.in-addr.arpa", Resolvers: to},
+			{Domain: "corp", Resolvers: to}, {Domain: "internal", Resolvers: to},
+		}
+	}
+	_, addr := serve(t, cfg, theNames())
+	for question, forwarded := range map[string]bool{
+		"x.old.dockstack A": true, "old.dockstack A": true, "X.OLD.dockstack AAAA": true,
+		"nobody.dockstack A": false, "db.dockstack A": false, "db.dockstack MX": false,
+		"10.0.16.172.in-addr.arpa PTR": false, "99.0.16.172.in-addr.arpa PTR": true, "3.1.10.in-addr.arpa PTR": false,
+		"corp A": true, "nobody A": false, "db.internal A": false, "nobody.internal A": true,
+	} {
+		before := len(up.asked())
+		ask(t, "udp", addr, query1(t, question))
+		if got := len(up.asked()) > before; got != forwarded {
+			t.Errorf("%s is forwarded: %v", question, got)
+		}
+	}
+}

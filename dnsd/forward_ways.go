@@ -55,3 +55,11 @@ func (w *way) to(name string) (servers []netip.AddrPort, domain string) {
 	}
 	return r.Resolvers, r.Domain
 }
+
+// routeTable is the routes that were last seen, nil for none.
+func (u *forwarder) routeTable() *routeTable {
+	if u.routes == nil {
+		return nil
+	}
+	return u.ways.at(u, time.Now()).table
+}

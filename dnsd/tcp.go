@@ -140,6 +140,9 @@ func (s *Server) serveConn(c net.Conn, q *query) {
 			return
 		}
 		s.count.queries.Add(1)
+		if !s.rate.wait(s.ctx, q.client.Addr(), func() { s.count.limited.Add(1) }) {
+			return
+		}
 		size, fwd := s.generic(out, msg, q)
 		if fwd != nil {
 			size = s.forwardTCP(t, fwd, out)

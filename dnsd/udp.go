@@ -23,7 +23,10 @@ func (s *Server) lookup() *lookup {
 }
 
 // look makes l the view of this moment.
-func (s *Server) look(l *lookup) { l.names, l.served = s.names(), *s.access.served.Load() }
+func (s *Server) look(l *lookup) {
+	l.names, l.served = s.names(), *s.access.served.Load()
+	l.routes = s.forwards.routeTable()
+}
 
 // serveUDP answers what comes to l until it is closed.
 func (s *Server) serveUDP(l *listener) {
@@ -61,6 +64,7 @@ func (s *Server) serveUDP(l *listener) {
 // picture of the names.
 func (s *Server) answerBatch(l *listener, b *batch, n int, look *lookup) {
 	quick := uint64(0)
+	now := time.Now()
 	for i := range n {
 		msg, whole := b.packet(i)
 		if !whole {
@@ -68,17 +72,33 @@ func (s *Server) answerBatch(l *listener, b *batch, n int, look *lookup) {
 			continue
 		}
 		client := b.client(i)
-		size := s.quick(look, msg, client.Addr(), l.addr.Addr())
-		if size > 0 {
-			quick++
-		} else {
-			size = s.slowUDP(l, msg, client)
-		}
-		if size > 0 {
+		if size := s.answerUDP(l, look, msg, client, now); size > 0 {
 			b.reply(i, size)
+		}
+		if look.quick {
+			quick++
 		}
 	}
 	s.count.answered.Add(quick)
+}
+
+// answerUDP answers msg in its own buffer, or has it answered later.
+func (s *Server) answerUDP(l *listener, look *lookup, msg []byte, client netip.AddrPort, now time.Time) int {
+	look.quick, look.beyond = false, false
+	if s.rate.take(client.Addr(), now) > 0 {
+		s.count.limited.Add(1)
+		return s.rate.slip(msg, &look.plain)
+	}
+	size := s.quick(look, msg, client.Addr(), l.addr.Addr())
+	if look.quick = size > 0; look.quick {
+		return size
+	}
+	if look.beyond {
+		if size = s.forwards.quick(msg, &look.plain, now); size > 0 {
+			return size
+		}
+	}
+	return s.slowUDP(l, msg, client)
 }
 
 // quick answers msg in its own buffer if it is plain and from somebody who is
@@ -90,6 +110,7 @@ func (s *Server) quick(look *lookup, msg []byte, client, local netip.Addr) int {
 	}
 	p.client, p.local = client, local
 	v := look.decide(&p.question)
+	look.beyond = v.kind == kindForward
 	return s.zone.writePlain(msg, p, &v)
 }
 

@@ -99,6 +99,10 @@ type lookup struct {
 	zone   *zone
 	names  Names
 	served []netip.Prefix
+	routes *routeTable
+	// quick and beyond are what became of the last plain query: it was answered
+	// from the names, or is to be forwarded.
+	quick, beyond bool
 
 	node node
 	// plain is the query on its short way.
@@ -129,6 +133,10 @@ func (l *lookup) decide(q *question) verdict {
 		v = l.reverse(q)
 	default:
 		v = l.outside(q)
+	}
+	if v.kind == kindNXDomain && l.routes.beats(q.name, v.owner) {
+		// The operator has somebody else asked for what nobody bears here.
+		v = verdict{kind: kindForward}
 	}
 	// What had to grow is kept for the next.
 	if cap(l.node.hosts) > cap(l.hosts) {
