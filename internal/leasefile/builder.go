@@ -27,6 +27,8 @@ type builder struct {
 	domain string
 	wrong  yamldoc.Problems
 	seen   map[held]int
+	// recorded are the records of a name, by their place in out.
+	recorded map[string][]int
 }
 
 // leftLine is what is left out, and its line, by which the whole is sorted.
@@ -87,15 +89,16 @@ func (b *builder) reserve(line int, r admin.Reservation) {
 // record takes a DNS record; the same twice is one, and a CNAME stands alone.
 func (b *builder) record(line int, r admin.Record) {
 	r.Name = strings.ToLower(strings.TrimSuffix(r.Name, "."))
-	for _, old := range b.out.Records {
-		switch {
+	for _, i := range b.recorded[r.Name] {
+		switch old := b.out.Records[i]; {
 		case old == r:
 			return
-		case old.Name == r.Name && (old.Type == "CNAME" || r.Type == "CNAME"):
+		case old.Type == "CNAME" || r.Type == "CNAME":
 			b.leave(line, recordText(r), "a CNAME stands alone at its name, and there is %s", plain(recordText(old)))
 			return
 		}
 	}
+	b.recorded[r.Name] = append(b.recorded[r.Name], len(b.out.Records))
 	b.out.Records = append(b.out.Records, r)
 }
 

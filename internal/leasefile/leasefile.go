@@ -100,7 +100,7 @@ func (s source) read(format string) (Result, error) {
 	if !ok {
 		return Result{}, unknownFormat(format, Readable)
 	}
-	b := &builder{file: s.name, seen: map[held]int{}, domains: map[string]int{}}
+	b := &builder{file: s.name, seen: map[held]int{}, recorded: map[string][]int{}, domains: map[string]int{}}
 	if err := read(s, b); err != nil {
 		return Result{}, err
 	}

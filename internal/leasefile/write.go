@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -20,7 +19,7 @@ const ownHeader = `# Leases of dockstack: addresses that are kept for container 
 
 // ownFile is our own export as it stands in a file.
 type ownFile struct {
-	Reservations []admin.Reservation `json:"reservations,omitempty" yaml:"reservations,omitempty"`
+	Reservations []admin.Reservation `json:"reservations" yaml:"reservations"`
 	Records      []admin.Record      `json:"records,omitempty" yaml:"records,omitempty"`
 	Subnets      []netip.Prefix      `json:"subnets,omitempty" yaml:"subnets,omitempty"`
 }
@@ -28,7 +27,7 @@ type ownFile struct {
 // Write makes a file of one of the Writable formats, and says what the format
 // has no room for. What it makes depends on the content alone.
 func Write(format string, c Content) ([]byte, []LeftOut, error) {
-	own := ownFile{Reservations: slices.Clone(c.Reservations), Records: c.Records, Subnets: c.Subnets}
+	own := ownFile{Reservations: append([]admin.Reservation{}, c.Reservations...), Records: c.Records, Subnets: c.Subnets}
 	for i := range own.Reservations {
 		own.Reservations[i].From = ""
 	}
@@ -36,10 +35,6 @@ func Write(format string, c Content) ([]byte, []LeftOut, error) {
 	case YAML:
 		var out bytes.Buffer
 		out.WriteString(ownHeader)
-		if len(own.Reservations)+len(own.Records)+len(own.Subnets) == 0 {
-			out.WriteString("reservations: []\n")
-			return out.Bytes(), nil, nil
-		}
 		enc := yaml.NewEncoder(&out)
 		enc.SetIndent(2)
 		if err := enc.Encode(own); err != nil {
@@ -94,13 +89,19 @@ func recordText(r admin.Record) string { return r.Name + " " + r.Type + " " + r.
 
 // hosts writes a line for each address, with the names that lead to its name.
 func (w *textWriter) hosts(c Content) {
-	aliases := map[string][]string{}
+	aliases, reserved := map[string][]string{}, map[string]bool{}
+	for _, r := range c.Reservations {
+		reserved[r.Name] = true
+	}
 	var addresses []admin.Record
 	for _, r := range c.Records {
+		reason := unwritable(r)
 		switch {
+		case reason != "":
+			w.leave(recordText(r), reason)
 		case strings.HasPrefix(r.Name, "*."):
 			w.leave(recordText(r), "a hosts file has no wildcards")
-		case r.Type == "CNAME" && slices.ContainsFunc(c.Reservations, func(v admin.Reservation) bool { return v.Name == r.Value }):
+		case r.Type == "CNAME" && reserved[r.Value]:
 			aliases[r.Value] = append(aliases[r.Value], r.Name)
 		case r.Type == "A" || r.Type == "AAAA":
 			addresses = append(addresses, r)
@@ -109,6 +110,10 @@ func (w *textWriter) hosts(c Content) {
 		}
 	}
 	for _, r := range c.Reservations {
+		if !containerName.MatchString(r.Name) {
+			w.leave(r.Name+" "+r.Address.String(), "is no container's name")
+			continue
+		}
 		w.line("%s", strings.Join(append([]string{r.Address.String(), r.Name}, aliases[r.Name]...), " "))
 		w.unsaid(r, r.MAC)
 	}
@@ -129,7 +134,7 @@ func (w *textWriter) unsaid(r admin.Reservation, mac string) {
 // dnsmasq writes dhcp-host lines and what dnsmasq has for records.
 func (w *textWriter) dnsmasq(c Content) {
 	for _, r := range c.Reservations {
-		if h, err := parseDHCPHost(r.Name); err != nil || h.name != r.Name || strings.Contains(r.Name, ".") {
+		if h, err := parseDHCPHost(r.Name); err != nil || h.name != r.Name || strings.Contains(r.Name, ".") || !containerName.MatchString(r.Name) {
 			w.leave(r.Name+" "+r.Address.String(), "dnsmasq would take the name for something else, or cut it")
 			continue
 		}
@@ -144,54 +149,5 @@ func (w *textWriter) dnsmasq(c Content) {
 		}
 		w.unsaid(r, "")
 	}
-	has := func(name, kind, value string) bool {
-		return slices.ContainsFunc(c.Records, func(o admin.Record) bool { return o.Name == name && o.Type == kind && o.Value == value })
-	}
-	for _, r := range c.Records {
-		ttl := ""
-		if r.TTL > 0 {
-			ttl = fmt.Sprintf(",%d", r.TTL)
-		}
-		below, wild := strings.CutPrefix(r.Name, "*.")
-		switch r.Type {
-		case "A", "AAAA":
-			switch {
-			case wild && has(below, r.Type, r.Value):
-				w.line("address=/%s/%s", below, r.Value)
-			case wild:
-				w.line("address=/%s/%s", r.Name, r.Value)
-			case !has("*."+r.Name, r.Type, r.Value):
-				w.line("host-record=%s,%s%s", r.Name, r.Value, ttl)
-			}
-		case "CNAME":
-			w.line("cname=%s,%s%s", r.Name, strings.TrimSuffix(r.Value, "."), ttl)
-		case "PTR":
-			if !impliedPTR(r, c.Records) {
-				w.line("ptr-record=%s,%s", r.Name, strings.TrimSuffix(r.Value, "."))
-			}
-		case "SRV":
-			var priority, weight, port uint16
-			var to string
-			if _, err := fmt.Sscanf(r.Value, "%d %d %d %s", &priority, &weight, &port, &to); err != nil {
-				w.leave(recordText(r), "is not PRIORITY WEIGHT PORT TARGET")
-				continue
-			}
-			w.line("srv-host=%s,%s,%d,%d,%d", r.Name, strings.TrimSuffix(to, "."), port, priority, weight)
-		case "TXT":
-			w.line("txt-record=%s,%s", r.Name, strings.ReplaceAll(r.Value, `" "`, `","`))
-		default:
-			w.leave(recordText(r), "dnsmasq's configuration has no line for the type")
-		}
-	}
-}
-
-// impliedPTR tells whether a host-record that is written leads back by itself.
-func impliedPTR(r admin.Record, all []admin.Record) bool {
-	return slices.ContainsFunc(all, func(o admin.Record) bool {
-		if o.Type != "A" && o.Type != "AAAA" || strings.HasPrefix(o.Name, "*.") {
-			return false
-		}
-		a, err := netip.ParseAddr(o.Value)
-		return err == nil && reverse(a) == r.Name && target(o.Name) == r.Value
-	})
+	w.dnsmasqRecords(c.Records)
 }
