@@ -18,6 +18,7 @@ const retrySocket = 10 * time.Second
 func (p *parts) serveAdmin(ctx context.Context) {
 	path := p.cfg.host(admin.Socket)
 	srv := admin.NewServer(operator{p}, version, p.log)
+	srv.Also("GET /metrics", p.metrics.Handler())
 	for ctx.Err() == nil {
 		err := p.serveAdminOnce(ctx, path, srv)
 		if ctx.Err() != nil {

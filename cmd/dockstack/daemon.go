@@ -13,6 +13,7 @@ import (
 	"github.com/dockstack/dockstack/internal/events"
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/link"
+	"github.com/dockstack/dockstack/internal/metrics"
 	"github.com/dockstack/dockstack/internal/ovs"
 	"github.com/dockstack/dockstack/ipam"
 	"github.com/dockstack/dockstack/plugin"
@@ -43,10 +44,13 @@ type parts struct {
 	samples *events.Samples
 	told    telling
 	counts  counts
+	metrics *metrics.Exporter
 	// tight are the problems of networks that don't fit between the hosts; they
 	// belong to report.
 	tight []string
 
+	// doctorMu keeps two doctors from mending at once.
+	doctorMu sync.Mutex
 	// dnsMu keeps two changes of the networks from mixing.
 	dnsMu sync.Mutex
 	// dnsAddrs are those that DNS is asked on.
@@ -88,6 +92,7 @@ func daemon(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) err
 	run(&fore, ctx, p.dns.Run)
 	run(&fore, ctx, p.watch)
 	run(&fore, ctx, p.serveAdmin)
+	run(&fore, ctx, p.servePage)
 	fore.Wait()
 	stopSwitch()
 	back.Wait()
@@ -129,6 +134,7 @@ func (p *parts) build(cfgErr error) error {
 	}
 	p.changes = newChanges(p.ring, p.store.now)
 	p.upstreams, p.samples = p.forwarders(), events.NewSamples(p.dnsStatus)
+	p.buildMetrics()
 	p.driver, err = plugin.New(plugin.Config{
 		State:      p.store.ready,
 		Fabric:     p.fabric,
@@ -139,6 +145,7 @@ func (p *parts) build(cfgErr error) error {
 		JournalDir: p.cfg.host(filepath.Join(runDir, "calls")),
 		Changed:    p.networks,
 		Failed:     p.store.reopen,
+		Served:     func(c plugin.Call) { p.metrics.Call(c.Path, c.Took, c.Err) },
 		Log:        p.log,
 	})
 	return err

@@ -103,6 +103,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
+// Also has the server answer more, in other ways than the API's.
+func (s *Server) Also(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
+
 // handle registers a call that answers with what fn returns.
 func (s *Server) handle(pattern string, within time.Duration, fn func(ctx context.Context, r *http.Request) (any, error)) {
 	s.routes = append(s.routes, pattern)
