@@ -1,0 +1,307 @@
+package doctor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/dockstack/dockstack/dnsd"
+	"github.com/dockstack/dockstack/internal/link"
+)
+
+var dnsChecks = []check{
+	{ids: []string{"dns-listener", "no-nat"}, twice: true, run: (*exam).listeners},
+	{ids: []string{"dns-redirect"}, twice: true, run: (*exam).redirect},
+	{ids: []string{"dns-silent"}, twice: true, run: (*exam).answers},
+	{ids: []string{"dns-shadowed"}, run: (*exam).shadowed},
+	{ids: []string{"dns-host", "dns-containers", "dns-order"}, run: (*exam).wired},
+}
+
+func (x *exam) listeners(context.Context) error {
+	direct := false
+	for _, l := range x.Server.Listeners() {
+		direct = direct || l.Want.Port() == x.DNSPort
+		if l.Err != nil {
+			x.add(Finding{
+				ID: "dns-listener", Subject: l.Want.String(), What: fmt.Sprintf("DNS does not listen on %s: %v", l.Want, l.Err),
+				Command: fmt.Sprintf("ss -lnptu 'sport = :%d'   # stop who has it, then dockstack doctor --fix", l.Want.Port()),
+			})
+		}
+	}
+	if direct {
+		x.add(Finding{ID: "no-nat", What: "the kernel can't redirect ports, so DNS has port 53 itself", Command: "modprobe nft_nat && " + x.restart()})
+	}
+	return nil
+}
+
+// redirected is whether DNS listens on the port that the kernel redirects to.
+func (x *exam) redirected() bool {
+	return !slices.ContainsFunc(x.Server.Listeners(), func(l dnsd.Listener) bool { return l.Want.Port() == x.DNSPort })
+}
+
+func (x *exam) redirect(context.Context) error {
+	if !x.redirected() {
+		return errElsewhere
+	}
+	missing, err := x.Kernel.RedirectMissing(link.Redirect{Addrs: x.Server.Asked(), From: x.DNSPort, To: x.DNSBackend})
+	if err == nil && missing != "" {
+		x.add(Finding{ID: "dns-redirect", What: "port 53 does not lead to dockstack's DNS: " + missing})
+	}
+	return err
+}
+
+// answerWithin is how long our DNS may take for a question about itself, which it
+// answers from memory.
+const answerWithin = time.Second
+
+// answers asks our DNS as a program on the host does, all the way through the
+// kernel.
+func (x *exam) answers(ctx context.Context) error {
+	for _, a := range x.Server.Asked() {
+		if !slices.Contains(x.DNS, a) {
+			continue // a gateway answers as soon as a container is on its network
+		}
+		at := netip.AddrPortFrom(a, x.DNSPort)
+		if said := x.askZone(ctx, at); said != "" {
+			x.add(Finding{
+				ID: "dns-silent", Subject: at.String(), What: fmt.Sprintf("DNS at %s %s", at, said),
+				Command: fmt.Sprintf("ss -lnptu 'sport = :%d'; nft list ruleset | grep -n %d", x.DNSPort, x.DNSPort),
+			})
+		}
+	}
+	return nil
+}
+
+// askZone returns what is wrong with the answer about our zone, "" if nothing.
+func (x *exam) askZone(ctx context.Context, at netip.AddrPort) string {
+	q := new(dns.Msg).SetQuestion(dns.Fqdn(x.Zone), dns.TypeSOA)
+	c := dns.Client{Timeout: answerWithin}
+	var err error
+	for range 3 {
+		var r *dns.Msg
+		if r, _, err = c.ExchangeContext(ctx, q, at.String()); err != nil {
+			continue
+		}
+		switch {
+		case r.Rcode == dns.RcodeServerFailure:
+			return "answers SERVFAIL: the names are not read yet, or the store is closed"
+		case r.Rcode != dns.RcodeSuccess || !r.Authoritative:
+			return fmt.Sprintf("is somebody else's: it answers %s for the zone %s", dns.RcodeToString[r.Rcode], x.Zone)
+		}
+		return ""
+	}
+	return "does not answer: " + err.Error()
+}
+
+// shadowed looks for others on port 53 of our addresses. What is asked there
+// gets to us, by the redirection.
+func (x *exam) shadowed(context.Context) error {
+	if !x.redirected() {
+		return errElsewhere
+	}
+	asked := x.Server.Asked()
+	for _, protocol := range []string{"udp", "tcp"} {
+		bound, err := x.Tunnels.Bound(protocol, x.DNSPort)
+		if err != nil {
+			return err
+		}
+		for _, a := range bound {
+			if slices.Contains(asked, a) {
+				x.add(Finding{
+					ID: "dns-shadowed", Subject: protocol + " " + a.String(), What: fmt.Sprintf("another DNS server has port %d of %s (%s)", x.DNSPort, a, protocol),
+					Command: fmt.Sprintf("ss -lnp%s 'sport = :%d'", protocol[:1], x.DNSPort),
+				})
+			}
+		}
+	}
+	return nil
+}
+
+// wiring is how the host's resolvers are set.
+type wiring struct {
+	// resolvers are those of resolv.conf, in order.
+	resolvers []netip.Addr
+	// resolved: it is systemd-resolved's own file; asks are those that it was
+	// told to ask, and behind what it asks otherwise, which is what Docker reads.
+	resolved bool
+	asks     []netip.Addr
+	behind   []netip.Addr
+	// engine are those of daemon.json.
+	engine []netip.Addr
+}
+
+// wired looks whether the host and its containers ask us (docs/dns.md).
+func (x *exam) wired(context.Context) error {
+	if len(x.DNS) == 0 {
+		return nil
+	}
+	w, err := x.wiring()
+	if err != nil {
+		return err
+	}
+	ours := func(a netip.Addr) bool { return slices.Contains(x.Server.Asked(), a) }
+	severity := Note
+	if !x.alone() {
+		severity = Warning
+	}
+	own := x.DNS[0]
+	host := slices.ContainsFunc(w.resolvers, ours) || w.resolved && slices.ContainsFunc(w.asks, ours)
+	if !host {
+		x.add(Finding{ID: "dns-host", What: "the host's resolvers are not dockstack's", Command: x.tellHost(w, own)})
+	}
+	for _, list := range [][]netip.Addr{w.resolvers, w.engine} {
+		if i := slices.IndexFunc(list, ours); i > 0 {
+			x.add(Finding{
+				ID: "dns-order", Subject: list[i].String(), What: fmt.Sprintf("%s is asked only after %s", list[i], list[0]),
+				Command: fmt.Sprintf("sed -i -e '/^nameserver %[1]s$/d' -e '1i nameserver %[1]s' /etc/resolv.conf", list[i]),
+			})
+		}
+	}
+	asked := w.resolvers
+	if w.resolved {
+		asked = w.behind
+	}
+	if len(w.engine) > 0 {
+		asked = w.engine
+	}
+	if !slices.ContainsFunc(asked, ours) {
+		x.add(Finding{ID: "dns-containers", Severity: severity, What: "containers' resolvers are not dockstack's", Command: x.tellContainers(w, own)})
+	}
+	return nil
+}
+
+func (x *exam) wiring() (wiring, error) {
+	var w wiring
+	path := x.path("/etc/resolv.conf")
+	if target, err := os.Readlink(path); err == nil {
+		w.resolved = strings.Contains(target, "systemd/resolve/stub-resolv.conf")
+		if filepath.IsAbs(target) {
+			path = x.path(target)
+		}
+	}
+	var err error
+	if w.resolvers, err = nameservers(path, "nameserver"); err != nil {
+		return w, err
+	}
+	// A file that names the stub alone is its, too.
+	w.resolved = w.resolved || slices.Equal(w.resolvers, []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 53})})
+	if w.resolved {
+		if w.behind, err = nameservers(x.path("/run/systemd/resolve/resolv.conf"), "nameserver"); err != nil {
+			return w, err
+		}
+		files := []string{x.path("/etc/systemd/resolved.conf")}
+		for _, dir := range []string{"/etc/systemd/resolved.conf.d", "/run/systemd/resolved.conf.d"} {
+			more, _ := filepath.Glob(filepath.Join(x.path(dir), "*.conf"))
+			files = append(files, more...)
+		}
+		for _, f := range files {
+			asks, err := nameservers(f, "DNS=")
+			if err != nil {
+				return w, err
+			}
+			w.asks = append(w.asks, asks...)
+		}
+	}
+	f, err := readEngineFile(x.path(daemonJSON))
+	if err != nil {
+		return w, err
+	}
+	for _, text := range f.DNS {
+		if a, err := netip.ParseAddr(text); err == nil {
+			w.engine = append(w.engine, a.Unmap())
+		}
+	}
+	return w, nil
+}
+
+// nameservers are the addresses on the lines of a file that begin with a word.
+// A file that isn't there names none.
+func nameservers(path, word string) ([]netip.Addr, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	var out []netip.Addr
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		rest, ok := strings.CutPrefix(strings.TrimSpace(lines.Text()), word)
+		if !ok {
+			continue
+		}
+		for text := range strings.FieldsSeq(rest) {
+			// systemd-resolved's notation: an address, a port, an interface, a name.
+			text, _, _ = strings.Cut(text, "#")
+			text, _, _ = strings.Cut(text, "%")
+			if a, err := netip.ParseAddr(text); err == nil {
+				out = append(out, a.Unmap())
+			}
+		}
+	}
+	return out, lines.Err()
+}
+
+// tellHost makes the host's programs ask us.
+func (x *exam) tellHost(w wiring, own netip.Addr) string {
+	if !w.resolved {
+		return fmt.Sprintf("sed -i '1i nameserver %s' /etc/resolv.conf", own)
+	}
+	domains := "~" + x.Zone
+	for _, n := range x.Fabric.Networks() {
+		for _, g := range n.Gateways {
+			if zone, ok := reverseZone(g.Masked()); ok {
+				domains += " ~" + zone
+			}
+		}
+	}
+	return fmt.Sprintf(`mkdir -p /etc/systemd/resolved.conf.d && printf '[Resolve]\nDNS=%s\nDomains=%s\n' > /etc/systemd/resolved.conf.d/dockstack.conf && systemctl restart systemd-resolved`,
+		own, domains)
+}
+
+// reverseZone is the reverse zone of a subnet, where it begins at a label.
+func reverseZone(p netip.Prefix) (string, bool) {
+	name, err := dns.ReverseAddr(p.Addr().String())
+	if err != nil {
+		return "", false
+	}
+	bits := 8
+	if p.Addr().Is6() {
+		bits = 4
+	}
+	if p.Bits()%bits != 0 || p.Bits() == 0 {
+		return "", false
+	}
+	labels := dns.SplitDomainName(name)
+	return strings.Join(labels[(p.Addr().BitLen()-p.Bits())/bits:], "."), true
+}
+
+// tellContainers makes containers ask us, from their next start on.
+func (x *exam) tellContainers(w wiring, own netip.Addr) string {
+	if !w.resolved && len(w.engine) == 0 {
+		return x.tellHost(w, own) + "   # and restart the containers"
+	}
+	gateway := "GATEWAY"
+	for _, n := range x.Fabric.Networks() {
+		if len(n.Gateways) > 0 {
+			gateway = n.Gateways[0].Addr().String()
+			break
+		}
+	}
+	if _, err := os.Stat(x.path(daemonJSON)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf(`mkdir -p /etc/docker && printf '{ "dns": ["%s"] }\n' > %s && systemctl restart docker`, gateway, daemonJSON)
+	}
+	return fmt.Sprintf(`cp %[1]s %[1]s.before && jq '.dns = ["%[2]s"]' %[1]s.before > %[1]s && systemctl restart docker`, daemonJSON, gateway)
+}
