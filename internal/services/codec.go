@@ -22,6 +22,8 @@ const (
 	maxAliases  = 128
 	maxPorts    = 256
 	maxName     = 253
+	// maxText is how many bytes all names have; JSON may double them.
+	maxText = 48 << 10
 )
 
 var (
@@ -40,7 +42,8 @@ type Port struct {
 type On struct {
 	// Pools are the ids of the network's pools, the same on every host.
 	Pools []string `json:"pools"`
-	// Aliases are the names that the user gave the container there.
+	// Aliases are the names that the user gave the container there, in lower
+	// case.
 	Aliases []string `json:"aliases,omitempty"`
 }
 
@@ -117,18 +120,51 @@ func (f *Facts) tidy() {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Proto, b.Proto))
 	})
 	f.Ports = most(slices.Compact(f.Ports), maxPorts)
-	f.On = most(slices.Clone(f.On), maxNetworks)
-	room := maxAliases
-	for i, on := range f.On {
+	f.On = tidyOn(f.On)
+}
+
+func tidyOn(all []On) []On {
+	var out []On
+	for _, on := range all {
 		on.Pools = most(tidyNames(on.Pools), maxPools)
-		on.Aliases = most(tidyNames(on.Aliases), room)
-		room -= len(on.Aliases)
-		f.On[i] = on
+		if len(on.Pools) == 0 {
+			continue
+		}
+		on.Aliases = slices.Clone(on.Aliases)
+		for i, alias := range on.Aliases {
+			on.Aliases[i] = strings.ToLower(alias)
+		}
+		same := slices.IndexFunc(out, func(o On) bool { return slices.Equal(o.Pools, on.Pools) })
+		if same >= 0 {
+			out[same].Aliases = append(out[same].Aliases, on.Aliases...)
+			continue
+		}
+		out = append(out, on)
 	}
-	f.On = slices.DeleteFunc(f.On, func(on On) bool { return len(on.Pools) == 0 })
-	slices.SortFunc(f.On, func(a, b On) int {
-		return cmp.Or(slices.Compare(a.Pools, b.Pools), slices.Compare(a.Aliases, b.Aliases))
-	})
+	slices.SortFunc(out, func(a, b On) int { return slices.Compare(a.Pools, b.Pools) })
+	out = most(out, maxNetworks)
+	room, text := maxAliases, maxText
+	for i := range out {
+		on := &out[i]
+		if text -= size(on.Pools); text < 0 {
+			return most(out, i)
+		}
+		on.Aliases = most(tidyNames(on.Aliases), room)
+		for size(on.Aliases) > text {
+			on.Aliases = most(on.Aliases, len(on.Aliases)-1)
+		}
+		room -= len(on.Aliases)
+		text -= size(on.Aliases)
+	}
+	return out
+}
+
+func size(all []string) int {
+	n := 0
+	for _, s := range all {
+		n += len(s)
+	}
+	return n
 }
 
 func tidyNames(all []string) []string {

@@ -237,8 +237,15 @@ func newLists(m cow.Map[string, []member]) lists {
 	return lists{Edit: m.Edit(), own: map[string]struct{}{}}
 }
 
+// add leaves out what the list says already: names of one container that have
+// one label are added one after the other.
 func (l *lists) add(name string, m member) {
 	list := l.Get(name)
+	for i := len(list) - 1; i >= 0 && list[i].entry == m.entry; i-- {
+		if list[i].on == -1 || list[i].on == m.on {
+			return
+		}
+	}
 	if _, own := l.own[name]; !own {
 		list = slices.Clip(list)
 		l.own[name] = struct{}{}
