@@ -150,33 +150,34 @@ func (r *reader) services(v yamldoc.Value) {
 	}
 	for _, p := range r.pairs(v, "registered_services") {
 		s := Service{Name: p.Key, Line: p.Line}
-		var found []string
-		if p.Value.IsMapping() {
-			for _, q := range r.pairs(p.Value, "registered_services."+p.Key) {
-				found = append(found, q.Key)
-			}
-		} else {
-			for _, item := range p.Value.List() {
-				text, ok := item.Scalar()
-				if !ok && !item.Empty() {
-					r.wrong.Add(item.At(), "registered_services.%s: %s is no container's name", p.Key, item.Kind())
-				}
-				found = append(found, text)
-			}
-		}
-		for _, name := range found {
+		for _, name := range r.serviceNames(p) {
 			short, _, _ := strings.Cut(name, ".")
 			switch {
 			case slices.Contains(names, name):
 				s.Containers = append(s.Containers, name)
 			case slices.Contains(names, short):
 				s.Containers = append(s.Containers, short)
-			case name != "":
+			default:
 				r.wrong.Add(r.doc.At(p.Line), "registered_services.%s: there is no container %q%s", p.Key, name, nearest.Hint(name, names))
 			}
 		}
 		r.env.Services = append(r.env.Services, s)
 	}
+}
+
+func (r *reader) serviceNames(p yamldoc.Pair) []string {
+	what := "registered_services." + p.Key
+	var out []string
+	if p.Value.IsMapping() {
+		for _, q := range r.pairs(p.Value, what) {
+			out = append(out, q.Key)
+		}
+		return out
+	}
+	for _, item := range r.texts(p, what) {
+		out = append(out, item.text)
+	}
+	return out
 }
 
 // distinct finds addresses that two containers have.

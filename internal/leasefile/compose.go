@@ -3,7 +3,9 @@ package leasefile
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -63,7 +65,7 @@ func (s source) readCompose(b *builder) error {
 func (s source) loadProject() (p *types.Project, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			p, err = nil, fmt.Errorf("Compose's library gave up on it: %v; does `docker-compose config -q` take it?", r)
+			p, err = nil, fmt.Errorf("the library of Compose gave up on it: %v; does `docker-compose config -q` take it?", r)
 		}
 	}()
 	logrus.SetLevel(logrus.ErrorLevel) // it warns of the version and of unset variables, which are errors here where they matter
@@ -100,7 +102,8 @@ func (s source) environment(dir string) (types.Mapping, error) {
 	}
 	env := types.NewMapping(os.Environ())
 	file := filepath.Join(dir, ".env")
-	if st, err := os.Stat(file); err != nil || st.IsDir() {
+	st, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && st.IsDir() {
 		return env, nil
 	}
 	more, err := dotenv.GetEnvFromFile(env, []string{file})

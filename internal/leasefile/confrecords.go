@@ -3,6 +3,7 @@ package leasefile
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -83,11 +84,11 @@ func (b *builder) address(l textLine, value string) {
 	}
 	names, data := parts[1:len(parts)-1], strings.TrimSpace(parts[len(parts)-1])
 	var addrs []netip.Addr
-	switch {
-	case data == "":
+	switch data {
+	case "":
 		b.leave(l.n, l.text, "denies names that others have, which dockstack does not do")
 		return
-	case data == "#":
+	case "#":
 		addrs = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	default:
 		a, err := parseAddr(data)
@@ -260,13 +261,12 @@ func addrType(a netip.Addr) string {
 
 // reverse is the name under which an address is looked up.
 func reverse(a netip.Addr) string {
-	raw := a.AsSlice()
 	var out strings.Builder
-	for i := len(raw) - 1; i >= 0; i-- {
+	for _, octet := range slices.Backward(a.AsSlice()) {
 		if a.Is4() {
-			fmt.Fprintf(&out, "%d.", raw[i])
+			fmt.Fprintf(&out, "%d.", octet)
 		} else {
-			fmt.Fprintf(&out, "%x.%x.", raw[i]&0xf, raw[i]>>4)
+			fmt.Fprintf(&out, "%x.%x.", octet&0xf, octet>>4)
 		}
 	}
 	if a.Is4() {

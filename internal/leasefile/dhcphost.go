@@ -10,9 +10,6 @@ import (
 	"github.com/dockstack/dockstack/internal/environment"
 )
 
-// leaseTime is how dnsmasq writes one; "infinite" is another.
-var leaseTime = regexp.MustCompile(`^[0-9]+ *[smhdwSMHDW]?$`)
-
 // dhcpHost is what one dhcp-host says.
 type dhcpHost struct {
 	name  string
@@ -21,8 +18,6 @@ type dhcpHost struct {
 	// partly are addresses that are not whole: a suffix or a range of IPv6.
 	partly []string
 	ignore bool
-	// odd is what is neither, for the reason of a line that gives nothing.
-	odd []string
 }
 
 // readDHCPHosts reads a dhcp-hostsfile: what stands behind dhcp-host=, a line
@@ -71,42 +66,43 @@ func (b *builder) dhcpHost(l textLine, value string) {
 func parseDHCPHost(value string) (dhcpHost, error) {
 	var h dhcpHost
 	for part := range strings.SplitSeq(value, ",") {
-		part = strings.TrimSpace(part)
-		low := strings.ToLower(part)
-		switch {
-		case part == "":
-		case strings.HasPrefix(low, "id:"), strings.HasPrefix(low, "set:"), strings.HasPrefix(low, "tag:"), strings.HasPrefix(low, "net:"):
-			h.odd = append(h.odd, part)
-		case strings.HasPrefix(part, "["):
-			if err := h.six(part); err != nil {
-				return h, err
-			}
-		case strings.Contains(part, ":"):
-			if strings.Contains(part, "*") {
-				h.odd = append(h.odd, part) // a pattern of MACs is no MAC
-				continue
-			}
-			if a, err := netip.ParseAddr(part); err == nil && a.Is6() {
-				return h, fmt.Errorf("%q has no brackets, which dnsmasq wants around IPv6; did you mean [%s]?", part, a)
-			}
-			mac, err := leaseMAC(part)
-			if err != nil {
-				return h, fmt.Errorf("dhcp-host: %w", err)
-			}
-			if mac != "" {
-				h.macs = append(h.macs, mac)
-			}
-		case part == "ignore":
-			h.ignore = true
-		case part == "infinite" || part == "deprecated" || leaseTime.MatchString(part):
-			h.odd = append(h.odd, part)
-		default:
-			if err := h.word(part); err != nil {
-				return h, err
-			}
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		if err := h.part(part); err != nil {
+			return h, fmt.Errorf("dhcp-host: %w", err)
 		}
 	}
 	return h, nil
+}
+
+// otherPart is a client id, a tag or a lease time.
+var otherPart = regexp.MustCompile(`^(?i:id|set|tag|net):|^(infinite|deprecated|[0-9]+ *[smhdwSMHDW]?)$`)
+
+// part takes what stands between two commas.
+func (h *dhcpHost) part(part string) error {
+	switch {
+	case part == "ignore":
+		h.ignore = true
+	case otherPart.MatchString(part):
+	case strings.HasPrefix(part, "["):
+		return h.six(part)
+	case !strings.Contains(part, ":"):
+		return h.word(part)
+	case strings.Contains(part, "*"): // a pattern of MACs is no MAC
+	default:
+		if a, err := netip.ParseAddr(part); err == nil && a.Is6() {
+			return fmt.Errorf("%q has no brackets, which dnsmasq wants around IPv6; did you mean [%s]?", part, a)
+		}
+		mac, err := leaseMAC(part)
+		if err != nil {
+			return err
+		}
+		if mac != "" {
+			h.macs = append(h.macs, mac)
+		}
+	}
+	return nil
 }
 
 // word takes an IPv4 address or a name.
@@ -117,12 +113,12 @@ func (h *dhcpHost) word(part string) error {
 	}
 	if strings.Trim(part, "0123456789.") == "" {
 		if meant := environment.Meant(part); meant.IsValid() {
-			return fmt.Errorf("dhcp-host: %q is no address; did you mean %s?", part, meant)
+			return fmt.Errorf("%q is no address; did you mean %s?", part, meant)
 		}
-		return fmt.Errorf("dhcp-host: %q is neither a name nor an address", part)
+		return fmt.Errorf("%q is neither a name nor an address", part)
 	}
 	if h.name != "" {
-		return fmt.Errorf("dhcp-host: two names, %q and %q; one stands on a line", plain(h.name), plain(part))
+		return fmt.Errorf("two names, %q and %q; one stands on a line", plain(h.name), plain(part))
 	}
 	h.name = part
 	return nil
@@ -133,13 +129,13 @@ func (h *dhcpHost) word(part string) error {
 func (h *dhcpHost) six(part string) error {
 	inner, closed := strings.CutSuffix(strings.TrimPrefix(part, "["), "]")
 	if !closed {
-		return fmt.Errorf("dhcp-host: %q lacks the bracket at its end", plain(part))
+		return fmt.Errorf("%q lacks the bracket at its end", plain(part))
 	}
 	text, bits, isRange := strings.Cut(inner, "/")
 	a, err := netip.ParseAddr(text)
 	switch {
 	case err != nil || !a.Is6() || a.Zone() != "":
-		return fmt.Errorf("dhcp-host: %q is no IPv6 address; one such as [fd00::2] is wanted", plain(part))
+		return fmt.Errorf("%q is no IPv6 address; one such as [fd00::2] is wanted", plain(part))
 	case isRange && bits != "128":
 		h.partly = append(h.partly, part)
 	case strings.HasPrefix(text, "::"):

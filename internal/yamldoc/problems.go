@@ -3,6 +3,7 @@ package yamldoc
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // maxProblems is how many a person wants to read at once.
@@ -38,7 +39,7 @@ func (p *Problems) Any() bool { return len(p.all) > 0 }
 func (p *Problems) Join() error {
 	all := p.all
 	if p.more > 0 {
-		all = append(all[:len(all):len(all)], fmt.Errorf("and %d more", p.more))
+		all = append(slices.Clip(all), fmt.Errorf("and %d more", p.more))
 	}
 	return errors.Join(all...)
 }

@@ -211,23 +211,36 @@ func (d *Doc) pairsOf(n *yaml.Node, depth int) ([]Pair, error) {
 	var merges []*yaml.Node
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if d.pairs++; d.pairs > maxPairs {
-			return nil, fmt.Errorf("%s: more than %d keys, counting those that come by merge keys", d.At(n.Line), maxPairs)
-		}
 		key, value := resolve(n.Content[i]), n.Content[i+1]
-		if key.Kind != yaml.ScalarNode {
-			return nil, fmt.Errorf("%s: a key is %s; it has to be a word", d.At(key.Line), kind(key))
+		if err := d.key(n, key, seen); err != nil {
+			return nil, err
 		}
 		if key.ShortTag() == "!!merge" {
 			merges = append(merges, mergedNodes(value)...)
 			continue
 		}
-		if at, twice := seen[key.Value]; twice {
-			return nil, fmt.Errorf("%s: key %q stands twice, on line %d as well", d.At(key.Line), key.Value, at)
-		}
 		seen[key.Value] = key.Line
 		out = append(out, Pair{Key: key.Value, Line: key.Line, Value: d.value(value)})
 	}
+	return d.merge(out, merges, seen, depth)
+}
+
+// key refuses a key that is no word, that stands twice, or that is one too many.
+func (d *Doc) key(of, key *yaml.Node, seen map[string]int) error {
+	if d.pairs++; d.pairs > maxPairs {
+		return fmt.Errorf("%s: more than %d keys, counting those that come by merge keys", d.At(of.Line), maxPairs)
+	}
+	if key.Kind != yaml.ScalarNode {
+		return fmt.Errorf("%s: a key is %s; it has to be a word", d.At(key.Line), kind(key))
+	}
+	if at, twice := seen[key.Value]; twice {
+		return fmt.Errorf("%s: key %q stands twice, on line %d as well", d.At(key.Line), key.Value, at)
+	}
+	return nil
+}
+
+// merge adds what merge keys bring and the mapping has not itself.
+func (d *Doc) merge(out []Pair, merges []*yaml.Node, seen map[string]int, depth int) ([]Pair, error) {
 	for _, m := range merges {
 		more, err := d.pairsOf(m, depth+1)
 		if err != nil {
