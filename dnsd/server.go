@@ -33,6 +33,8 @@ type Server struct {
 	conns    *conns
 	count    counters
 	self     atomic.Pointer[map[netip.AddrPort]struct{}]
+	// transfers bounds those under way.
+	transfers chan struct{}
 
 	// ctx ends with Close, and with it whatever the server has under way.
 	ctx    context.Context // the server's life, not a call's
@@ -59,7 +61,7 @@ func New(cfg Config, names func() Names, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, zone: newZone(cfg.Zone, cfg.Nameservers), names: names, log: log,
 		access: newAccess(&cfg), conns: newConns(cfg.MaxConns, cfg.MaxConnsPerAddr),
-		ctx: ctx, cancel: cancel,
+		ctx: ctx, cancel: cancel, transfers: make(chan struct{}, transfersAtOnce),
 		open: map[netip.AddrPort]*listener{}, failed: map[netip.AddrPort]error{},
 	}
 	s.self.Store(&map[netip.AddrPort]struct{}{})
@@ -92,6 +94,9 @@ func (s *Server) Stats() Stats {
 // when ctx ends.
 func (s *Server) Run(ctx context.Context) {
 	defer s.Close()
+	for _, at := range s.cfg.Secondaries {
+		s.wg.Go(func() { s.notify(at) })
+	}
 	retry, own := time.NewTicker(retryEvery), time.NewTicker(ownRefresh)
 	defer retry.Stop()
 	defer own.Stop()

@@ -91,8 +91,10 @@ func (s *Server) respond(req *dns.Msg, q *query) (*dns.Msg, *forward) {
 	}
 	question := req.Question[0]
 	switch {
-	case question.Qtype == dns.TypeAXFR || question.Qtype == dns.TypeIXFR, question.Qclass != dns.ClassINET:
+	case question.Qclass != dns.ClassINET:
 		return s.refusal(req, dns.RcodeRefused), nil
+	case question.Qtype == dns.TypeAXFR || question.Qtype == dns.TypeIXFR:
+		return s.noTransfer(req, q), nil
 	case question.Qtype != dns.TypeANY && isMeta(question.Qtype):
 		return s.refusal(req, dns.RcodeNotImplemented), nil
 	}
@@ -112,6 +114,21 @@ func (s *Server) respond(req *dns.Msg, q *query) (*dns.Msg, *forward) {
 		return s.refusal(req, dns.RcodeRefused), nil
 	}
 	return nil, newForward(req, q)
+}
+
+// noTransfer answers a query for a zone that is not to be given here. A
+// secondary that asks over UDP what is new learns whether it is worth coming
+// back over TCP: it gets the SOA record alone (RFC 1995, 2).
+func (s *Server) noTransfer(req *dns.Msg, q *query) *dns.Msg {
+	if req.Question[0].Qtype == dns.TypeIXFR && !q.stream && s.access.secondary(q.client.Addr()) {
+		c := newComposer(s.lookup(), req, q)
+		c.q.qtype = dns.TypeSOA
+		if v := c.judge(req.Question[0].Name); v.kind == kindSOA {
+			c.add(req.Question[0].Name, &v)
+			return c.m
+		}
+	}
+	return s.refusal(req, dns.RcodeRefused)
 }
 
 // notReadyReason is what a client is told before the names are read.

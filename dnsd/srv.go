@@ -3,6 +3,7 @@ package dnsd
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -39,6 +40,12 @@ func parseService(name string) (serviceName, bool) {
 	s.base = len(first) + 1 + len(second) + 1
 	s.port, ok = portOf(first[1:])
 	return s, ok
+}
+
+// serviceOwner is the name that p is asked for under, of the container called
+// base.
+func serviceOwner(p Port, base string) string {
+	return "_" + strconv.Itoa(int(p.Number)) + "._" + p.Proto + "." + base
 }
 
 func protoOf(label string) string {

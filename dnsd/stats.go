@@ -22,6 +22,10 @@ type Stats struct {
 	Overloaded uint64
 	// Malformed could not be read; Dropped of all could not even be answered.
 	Malformed, Dropped uint64
+	// Transfers are the zones that secondaries fetched.
+	Transfers uint64
+	// Notified are the times that one was told of a change and said so.
+	Notified uint64
 	// ConnsRefused are TCP connections beyond the limits.
 	ConnsRefused uint64
 }
@@ -30,6 +34,7 @@ type counters struct {
 	queries, answered, forwarded, failed, refused atomic.Uint64
 	overloaded, malformed, dropped, connsRefused  atomic.Uint64
 	merged, cached, stale, limited                atomic.Uint64
+	transfers, notified                           atomic.Uint64
 }
 
 func (c *counters) stats() Stats {
@@ -40,6 +45,6 @@ func (c *counters) stats() Stats {
 		Malformed: c.malformed.Load(), Dropped: c.dropped.Load(),
 		ConnsRefused: c.connsRefused.Load(),
 		Merged:       c.merged.Load(), Cached: c.cached.Load(), Stale: c.stale.Load(),
-		Limited: c.limited.Load(),
+		Limited: c.limited.Load(), Transfers: c.transfers.Load(), Notified: c.notified.Load(),
 	}
 }

@@ -143,6 +143,11 @@ func (s *Server) serveConn(c net.Conn, q *query) {
 		if !s.rate.wait(s.ctx, q.client.Addr(), func() { s.count.limited.Add(1) }) {
 			return
 		}
+		if handled, err := s.transfer(t, msg, q); handled && err == nil {
+			continue
+		} else if err != nil {
+			return
+		}
 		size, fwd := s.generic(out, msg, q)
 		if fwd != nil {
 			size = s.forwardTCP(t, fwd, out)

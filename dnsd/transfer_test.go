@@ -1,0 +1,324 @@
+package dnsd
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// here is this host as a secondary.
+var here = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")}
+
+// fetch transfers a zone and returns its records in one line each, without
+// TTLs, and in how many messages they came.
+func fetch(t *testing.T, server netip.AddrPort, m *dns.Msg) (records []string, messages int) {
+	t.Helper()
+	tr := dns.Transfer{DialTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
+	parts, err := tr.In(m, server.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part := range parts {
+		if part.Error != nil {
+			t.Fatalf("%v: %v", m.Question, part.Error)
+		}
+		messages++
+		for _, rr := range part.RR {
+			f := strings.Fields(rr.String())
+			records = append(records, f[0]+" "+strings.Join(f[3:], " "))
+		}
+	}
+	return records, messages
+}
+
+func axfr(zone string) *dns.Msg { return new(dns.Msg).SetAxfr(zone + ".") }
+
+func TestZoneTransfer(t *testing.T) {
+	names := hosts("db internal 172.16.0.10/16", "web internal 172.16.0.11/16", "web front 10.9.0.11/24", "My_App - 172.16.0.20/16", "six internal fd00:16::6/64")
+	names.service("api", "web internal 172.16.0.11/16", "out db internal 172.16.0.10/16")
+	names.ports["web"] = []Port{{80, "tcp"}}
+	names.declare("nas.dockstack A 172.16.9.1", "www.dockstack CNAME web.dockstack.", "*.apps.dockstack A 192.0.2.10", "db.dockstack TXT note", "else.example A 192.0.2.1", "dockstack MX 5 nas.dockstack.")
+	_, addr := serve(t, Config{Secondaries: here}, names)
+	soa := "SOA dockstack. hostmaster.dockstack. 7 60 10 86400 1"
+	for zone, want := range map[string][]string{
+		"dockstack": {
+			"dockstack. NS dockstack.", "dockstack. MX 5 nas.dockstack.",
+			"db.dockstack. A 172.16.0.10", `db.dockstack. TXT "note"`, "db.internal.dockstack. A 172.16.0.10",
+			"web.dockstack. A 10.9.0.11", "web.dockstack. A 172.16.0.11", "web.internal.dockstack. A 172.16.0.11", "web.front.dockstack. A 10.9.0.11",
+			"_80._tcp.web.dockstack. SRV 0 1 80 web.dockstack.", "_80._tcp.web.internal.dockstack. SRV 0 1 80 web.internal.dockstack.",
+			"_80._tcp.web.front.dockstack. SRV 0 1 80 web.front.dockstack.",
+			"my_app.dockstack. A 172.16.0.20", "my-app.dockstack. A 172.16.0.20",
+			"six.dockstack. AAAA fd00:16::6", "six.internal.dockstack. AAAA fd00:16::6",
+			"api.dockstack. A 172.16.0.11", "api.internal.dockstack. A 172.16.0.11",
+			"_80._tcp.api.dockstack. SRV 0 1 80 web.dockstack.", "_80._tcp.api.internal.dockstack. SRV 0 1 80 web.internal.dockstack.",
+			"nas.dockstack. A 172.16.9.1", "www.dockstack. CNAME web.dockstack.", "*.apps.dockstack. A 192.0.2.10",
+		},
+		"16.172.in-addr.arpa": {
+			"16.172.in-addr.arpa. NS dockstack.",
+			"10.0.16.172.in-addr.arpa. PTR db.dockstack.", "11.0.16.172.in-addr.arpa. PTR web.dockstack.",
+			"20.0.16.172.in-addr.arpa. PTR my-app.dockstack.", "1.9.16.172.in-addr.arpa. PTR nas.dockstack.",
+		},
+		"3.8.10.in-addr.arpa": {"3.8.10.in-addr.arpa. NS dockstack."},
+		"0.0.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa": {
+			"0.0.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa. NS dockstack.",
+			"6.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa. PTR six.dockstack.",
+		},
+	} {
+		got, _ := fetch(t, addr, axfr(zone))
+		if len(got) < 2 || got[0] != zone+". "+soa || got[len(got)-1] != got[0] {
+			t.Errorf("%s: not between SOA records: %q", zone, got)
+			continue
+		}
+		got = got[1 : len(got)-1]
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s:\n got %s\nwant %s", zone, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+		}
+	}
+}
+
+// TestTransferAgreesWithAnswers asks for every record of a zone by itself.
+func TestTransferAgreesWithAnswers(t *testing.T) {
+	names := theStack()
+	s, addr := serve(t, Config{Secondaries: here}, names)
+	got, _ := fetch(t, addr, axfr("dockstack"))
+	if len(got) < 40 {
+		t.Fatalf("only %d records", len(got))
+	}
+	sets := map[string][]string{}
+	for _, rr := range got[1 : len(got)-1] {
+		f := strings.SplitN(rr, " ", 3)
+		sets[f[0]+" "+f[1]] = append(sets[f[0]+" "+f[1]], rr)
+	}
+	for question, want := range sets {
+		name, qtype, _ := strings.Cut(question, " ")
+		m := new(dns.Msg).SetQuestion(name, dns.StringToType[qtype])
+		r := ask(t, "tcp", addr, m)
+		var have []string
+		for _, rr := range r.Answer {
+			f := strings.Fields(rr.String())
+			have = append(have, f[0]+" "+strings.Join(f[3:], " "))
+		}
+		slices.Sort(have)
+		slices.Sort(want)
+		if !slices.Equal(have, want) {
+			t.Errorf("%s: the zone has %q, the answer %q", question, want, have)
+		}
+	}
+	if n := s.Stats().Transfers; n != 1 {
+		t.Errorf("%d transfers counted", n)
+	}
+}
+
+func TestLargeZoneTakesSeveralMessages(t *testing.T) {
+	_, addr := serve(t, Config{Secondaries: here}, newTable(manyNames(5000)...))
+	got, messages := fetch(t, addr, axfr("dockstack"))
+	if want := 2*5000 + 3; len(got) != want || messages < 5 {
+		t.Errorf("%d records in %d messages, want %d in several", len(got), messages, want)
+	}
+}
+
+func TestWhoMayTransfer(t *testing.T) {
+	serial := func(n uint32) *dns.Msg { return new(dns.Msg).SetIxfr("dockstack.", n, "dockstack.", "h.dockstack.") }
+	for name, tt := range map[string]struct {
+		secondaries []netip.AddrPort
+		network     string
+		m           *dns.Msg
+		want        string
+		records     int
+	}{
+		"nobody is named":      {nil, "tcp", axfr("dockstack"), "REFUSED", 0},
+		"another is named":     {[]netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}, "tcp", axfr("dockstack"), "REFUSED", 0},
+		"over UDP":             {here, "udp", axfr("dockstack"), "REFUSED", 0},
+		"not our zone":         {here, "tcp", axfr("example.com"), "NOTAUTH", 0},
+		"below our zone":       {here, "tcp", axfr("db.dockstack"), "NOTAUTH", 0},
+		"a foreign reverse":    {here, "tcp", axfr("1.10.in-addr.arpa"), "NOTAUTH", 0},
+		"IXFR over UDP":        {here, "udp", serial(3), "NOERROR", 1},
+		"IXFR, nothing is new": {here, "tcp", serial(7), "NOERROR", 1},
+		"IXFR from beyond":     {here, "tcp", serial(8), "NOERROR", 1},
+		"IXFR of strangers":    {nil, "tcp", serial(3), "REFUSED", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, addr := serve(t, Config{Secondaries: tt.secondaries}, hosts("db internal 172.16.0.10/16"))
+			r := ask(t, tt.network, addr, tt.m)
+			if got := dns.RcodeToString[r.Rcode]; got != tt.want || len(r.Answer) != tt.records {
+				t.Errorf("got %s with %d records, want %s with %d", got, len(r.Answer), tt.want, tt.records)
+			}
+		})
+	}
+	_, addr := serve(t, Config{Secondaries: here}, hosts("db internal 172.16.0.10/16"))
+	if got, _ := fetch(t, addr, serial(3)); len(got) != 5 {
+		t.Errorf("IXFR from before gives %q", got)
+	}
+}
+
+// A secondary may fetch the zones and ask about them, and nothing else.
+func TestSecondaryIsNoClient(t *testing.T) {
+	s := newServer(t, Config{
+		Secondaries: []netip.AddrPort{netip.MustParseAddrPort(outsider + ":53")},
+		Clients:     []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
+	}, theNames())
+	for client, want := range map[string][2]string{
+		outsider:       {"NOERROR aa ra | db.dockstack. 5 A 172.16.0.10", "REFUSED"},
+		"198.51.100.9": {"NOERROR aa ra | db.dockstack. 5 A 172.16.0.10", "forwarded"},
+		"192.0.2.78":   {"REFUSED", "REFUSED"},
+	} {
+		for i, question := range []string{"db.dockstack A", "www.example.com A"} {
+			if got := say(t, s, client, query1(t, question)); got != want[i] {
+				t.Errorf("%s asks %s: %s, want %s", client, question, got, want[i])
+			}
+		}
+	}
+}
+
+func TestReverseZonesOfSubnets(t *testing.T) {
+	for prefix, want := range map[string][]string{
+		"10.0.0.0/8":        {"10.in-addr.arpa"},
+		"172.16.0.0/16":     {"16.172.in-addr.arpa"},
+		"192.168.1.0/24":    {"1.168.192.in-addr.arpa"},
+		"10.8.0.0/22":       {"0.8.10.in-addr.arpa", "1.8.10.in-addr.arpa", "2.8.10.in-addr.arpa", "3.8.10.in-addr.arpa"},
+		"10.254.0.0/15":     {"254.10.in-addr.arpa", "255.10.in-addr.arpa"},
+		"10.1.0.0/31":       {"0.0.1.10.in-addr.arpa", "1.0.1.10.in-addr.arpa"},
+		"10.1.0.7/32":       {"7.0.1.10.in-addr.arpa"},
+		"fd00::/16":         {"0.0.d.f.ip6.arpa"},
+		"fd00:16::/64":      {"0.0.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa"},
+		"fd00:16:0:fe::/63": {"e.f.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa", "f.f.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa"},
+	} {
+		if got := reverseZones(netip.MustParsePrefix(prefix)); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", prefix, got, want)
+		}
+	}
+}
+
+// Each zone that we say is ours has its SOA, and every address of a subnet lies
+// in one of its zones, whatever its length.
+func TestEverySubnetHasItsReverseZones(t *testing.T) {
+	for bits := 8; bits <= 32; bits++ {
+		p := netip.PrefixFrom(netip.MustParseAddr("10.77.77.77"), bits).Masked()
+		checkReverse(t, p)
+	}
+	for bits := 20; bits <= 128; bits++ {
+		checkReverse(t, netip.PrefixFrom(netip.MustParseAddr("fd00:16:77:77:77:77:77:77"), bits).Masked())
+	}
+}
+
+func checkReverse(t *testing.T, p netip.Prefix) {
+	t.Helper()
+	h := Host{Name: "db", Network: "n", Addr: p.Addr().Next(), Pool: p}
+	if !p.Contains(h.Addr) {
+		h.Addr = p.Addr()
+	}
+	s := newServer(t, Config{}, newTable(h))
+	s.SetServed([]netip.Prefix{p})
+	for _, zone := range s.zones()[1:] {
+		if got := say(t, s, local, new(dns.Msg).SetQuestion(zone+".", dns.TypeSOA)); !strings.HasPrefix(got, "NOERROR aa ra | "+zone+". 1 SOA ") {
+			t.Errorf("%s: %s SOA: %s", p, zone, got)
+		}
+	}
+	name := reverseOf(h.Addr)
+	if want, _ := dns.ReverseAddr(h.Addr.String()); want != name+"." {
+		t.Errorf("the reverse name of %s is %s, want %s", h.Addr, name, want)
+	}
+	if got := say(t, s, local, new(dns.Msg).SetQuestion(name+".", dns.TypePTR)); got != "NOERROR aa ra | "+name+". 5 PTR db.dockstack." {
+		t.Errorf("%s: %s PTR: %s", p, name, got)
+	}
+	if !slices.ContainsFunc(s.zones(), func(z string) bool { return name == z || strings.HasSuffix(name, "."+z) }) {
+		t.Errorf("%s: %s lies in none of %q", p, name, s.zones())
+	}
+}
+
+// hearer is a secondary that says what it heard.
+func hearer(t *testing.T) (addr netip.AddrPort, heard func() map[string]uint32, deaf *atomic.Bool) {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last atomic.Pointer[map[string]uint32]
+	last.Store(&map[string]uint32{})
+	deaf = new(atomic.Bool)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 4096)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			var m dns.Msg
+			if err := m.Unpack(buf[:n]); err != nil || m.Opcode != dns.OpcodeNotify || deaf.Load() {
+				continue
+			}
+			all := maps.Clone(*last.Load())
+			soa, _ := m.Answer[0].(*dns.SOA)
+			all[m.Question[0].Name] = soa.Serial
+			last.Store(&all)
+			reply, _ := new(dns.Msg).SetReply(&m).Pack()
+			_, _ = conn.WriteToUDPAddrPort(reply, from)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = conn.Close()
+		<-done
+	})
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort(), func() map[string]uint32 { return *last.Load() }, deaf //nolint:forcetypeassert // ListenUDP's
+}
+
+func TestSecondariesAreTold(t *testing.T) {
+	every, pause, wait, retry := notifyEvery, notifyPause, notifyWait, notifyRetry
+	notifyEvery, notifyPause, notifyWait, notifyRetry = 5*time.Millisecond, 10*time.Millisecond, 30*time.Millisecond, 10*time.Millisecond
+	t.Cleanup(func() { notifyEvery, notifyPause, notifyWait, notifyRetry = every, pause, wait, retry })
+	at, heard, deaf := hearer(t)
+	var names atomic.Pointer[table]
+	names.Store(hosts("db internal 172.16.0.10/16"))
+	s, err := New(Config{Secondaries: []netip.AddrPort{at}}, func() Names { return names.Load() }, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetServed([]netip.Prefix{netip.MustParsePrefix("10.8.0.0/23")})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Run(t.Context())
+	}()
+	t.Cleanup(func() {
+		s.Close()
+		<-done
+	})
+	wants := func(serial uint32) string {
+		return fmt.Sprint(map[string]uint32{"dockstack.": serial, "0.8.10.in-addr.arpa.": serial, "1.8.10.in-addr.arpa.": serial})
+	}
+	await := func(what, want string) {
+		t.Helper()
+		deadline := time.Now().Add(10 * time.Second)
+		for fmt.Sprint(heard()) != want {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: heard %v, want %s", what, heard(), want)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	await("at the start", wants(7))
+	change := func(serial uint32) {
+		n := hosts("db internal 172.16.0.10/16")
+		n.serial = serial
+		names.Store(n)
+	}
+	change(8)
+	await("a change", wants(8))
+	deaf.Store(true)
+	change(9)
+	time.Sleep(100 * time.Millisecond)
+	deaf.Store(false)
+	await("a change while it was away", wants(9))
+}
