@@ -156,6 +156,29 @@ func TestDnsmasqRecordsComeBack(t *testing.T) {
 	}
 }
 
+// TestHostsFileSaysWhatItLacksInFewLines: it is meant to be read, by people too.
+func TestHostsFileSaysWhatItLacksInFewLines(t *testing.T) {
+	c := Content{Records: []admin.Record{{Name: "db", Type: "CNAME", Value: "mariadb"}, {Name: "vip", Type: "A", Value: "172.16.0.254"}, {Name: "*.apps", Type: "A", Value: "172.16.0.2"}, {Name: "x", Type: "TXT", Value: `"y"`}}}
+	for i, name := range []string{"mariadb", "rabbitmq", "web"} {
+		c.Reservations = append(c.Reservations, admin.Reservation{Name: name, Address: netip.AddrFrom4([4]byte{172, 16, 0, byte(i + 2)}), MAC: "02:42:ac:10:00:02", Pool: "172.16.0.0/16", Network: "internal"})
+	}
+	c.Reservations[2].Pool = "172.16.0.0/16@blue"
+	got, _, err := Write(Hosts, c)
+	want := `# Leases of dockstack as a hosts file: an address, the container's name, other names.
+# Not in here: *.apps A 172.16.0.2: a hosts file has no wildcards.
+# Not in here: x TXT "y": a hosts file has addresses alone.
+# Not in here: the MACs of mariadb and 2 more: a hosts file has none.
+# Not in here: the overlay of 172.16.0.0/16@blue: it has 1 of the addresses.
+172.16.0.2 mariadb db
+172.16.0.3 rabbitmq
+172.16.0.4 web
+172.16.0.254 vip
+`
+	if err != nil || string(got) != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+	}
+}
+
 func TestFormatsThatAreNotWritten(t *testing.T) {
 	if _, _, err := Write("host", Content{}); err == nil || !strings.Contains(err.Error(), "`hosts`") {
 		t.Errorf("got %v", err)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -109,30 +111,47 @@ func (w *textWriter) hosts(c Content) {
 			w.leave(recordText(r), "a hosts file has addresses alone")
 		}
 	}
+	w.unsaid(c.Reservations, "a hosts file has none")
 	for _, r := range c.Reservations {
 		if !containerName.MatchString(r.Name) {
 			w.leave(r.Name+" "+r.Address.String(), "is no container's name")
 			continue
 		}
 		w.line("%s", strings.Join(append([]string{r.Address.String(), r.Name}, aliases[r.Name]...), " "))
-		w.unsaid(r, r.MAC)
 	}
 	for _, r := range addresses {
 		w.line("%s %s", r.Value, r.Name)
 	}
 }
 
-// unsaid lists what a reservation has and a line has no room for.
-func (w *textWriter) unsaid(r admin.Reservation, mac string) {
-	for _, x := range []struct{ what, value string }{{"MAC", mac}, {"pool", r.Pool}, {"network", r.Network}} {
-		if x.value != "" {
-			w.leave(r.Name+" "+r.Address.String(), "its "+x.what+" is "+plain(x.value))
+// unsaid lists what reservations have and lines have no room for: MACs where
+// noMAC says why, and overlays, without which an address may be another's. A
+// subnet alone follows from the address.
+func (w *textWriter) unsaid(all []admin.Reservation, noMAC string) {
+	macs, pools := []string{}, map[string]int{}
+	for _, r := range all {
+		if r.MAC != "" {
+			macs = append(macs, r.Name)
 		}
+		if strings.Contains(r.Pool, "@") {
+			pools[r.Pool]++
+		}
+	}
+	if n := len(macs); n > 0 && noMAC != "" {
+		what := "the MAC of " + macs[0]
+		if n > 1 {
+			what = fmt.Sprintf("the MACs of %s and %d more", macs[0], n-1)
+		}
+		w.leave(what, noMAC)
+	}
+	for _, pool := range slices.Sorted(maps.Keys(pools)) {
+		w.leave("the overlay of "+pool, fmt.Sprintf("it has %d of the addresses", pools[pool]))
 	}
 }
 
 // dnsmasq writes dhcp-host lines and what dnsmasq has for records.
 func (w *textWriter) dnsmasq(c Content) {
+	w.unsaid(c.Reservations, "")
 	for _, r := range c.Reservations {
 		if h, err := parseDHCPHost(r.Name); err != nil || h.name != r.Name || strings.Contains(r.Name, ".") || !containerName.MatchString(r.Name) {
 			w.leave(r.Name+" "+r.Address.String(), "dnsmasq would take the name for something else, or cut it")
@@ -147,7 +166,6 @@ func (w *textWriter) dnsmasq(c Content) {
 		} else {
 			w.line("dhcp-host=%s,%s", addr, r.Name)
 		}
-		w.unsaid(r, "")
 	}
 	w.dnsmasqRecords(c.Records)
 }
