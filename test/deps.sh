@@ -6,8 +6,8 @@ packages='
 	build-essential ca-certificates pkg-config libseccomp-dev
 	containerd debootstrap docker-registry
 	iptables nftables iproute2 ethtool iputils-ping iputils-arping kmod util-linux procps
-	dnsmasq-base dnsperf etcd-client etcd-server iperf3 keepalived redis-tools tini
-	busybox-static e2fsprogs qemu-system-x86 shellcheck tmux xz-utils
+	dnsmasq-base dnsperf etcd-client etcd-server iperf3 keepalived prometheus redis-tools tini
+	busybox-static chromium e2fsprogs qemu-system-x86 shellcheck tmux xz-utils
 '
 
 missing=
@@ -33,7 +33,7 @@ fi
 apt-get -q update
 # shellcheck disable=SC2086 # a list of words
 apt-get -q install -y --no-install-recommends $missing
-for unit in docker-registry etcd keepalived; do
+for unit in docker-registry etcd keepalived prometheus; do
 	case "$missing" in
 	*" $unit"*) systemctl disable "$unit" >/dev/null 2>&1 || true ;; # no systemd: nothing to disable
 	esac

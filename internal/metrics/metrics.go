@@ -74,6 +74,7 @@ func New(cfg Config) *Exporter {
 func (e *Exporter) Handler() http.Handler {
 	return promhttp.HandlerFor(e.registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(e.cfg.Log.Handler(), slog.LevelWarn), MaxRequestsInFlight: maxScrapes, Timeout: 2 * askFor,
+		ErrorHandling: promhttp.ContinueOnError, // what can be told is
 	})
 }
 
