@@ -49,8 +49,6 @@ type parts struct {
 	// belong to report.
 	tight []string
 
-	// doctorMu keeps two doctors from mending at once.
-	doctorMu sync.Mutex
 	// dnsMu keeps two changes of the networks from mixing.
 	dnsMu sync.Mutex
 	// dnsAddrs are those that DNS is asked on.
@@ -84,6 +82,7 @@ func daemon(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) err
 	run(&back, swCtx, p.status.run)
 	run(&back, swCtx, p.samples.Run)
 	run(&back, swCtx, p.changes.run)
+	run(&back, ctx, p.install)
 	if p.underlay != nil {
 		run(&back, swCtx, p.underlay.run)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dockstack/dockstack/internal/admin"
 	"github.com/dockstack/dockstack/internal/kv"
+	"github.com/dockstack/dockstack/internal/records"
 	"github.com/dockstack/dockstack/ipam"
 )
 
@@ -111,12 +112,12 @@ func (o operator) told(err error) error {
 		of   []error
 	}{
 		{admin.CodeAway, []error{kv.ErrAway, kv.ErrClosed, kv.ErrLocked, errRefused}},
-		{admin.CodeNotFound, []error{ipam.ErrNoLease, ipam.ErrUnknownPool, ipam.ErrUnknownNetwork, ipam.ErrUnknownHost}},
+		{admin.CodeNotFound, []error{ipam.ErrNoLease, ipam.ErrUnknownPool, ipam.ErrUnknownNetwork, ipam.ErrUnknownHost, records.ErrUnknown}},
 		{admin.CodeClash, []error{
 			ipam.ErrAddressTaken, ipam.ErrElsewhere, ipam.ErrPoolInUse, ipam.ErrOverlap, ipam.ErrMismatch, ipam.ErrPoolFull,
-			ipam.ErrLive, ipam.ErrClash, ipam.ErrHostAlive,
+			ipam.ErrLive, ipam.ErrClash, ipam.ErrHostAlive, records.ErrClash,
 		}},
-		{admin.CodeUsage, []error{ipam.ErrOutsidePool, ipam.ErrNotUsable, ipam.ErrNoName, ipam.ErrAmbiguous, kv.ErrNewer}},
+		{admin.CodeUsage, []error{ipam.ErrOutsidePool, ipam.ErrNotUsable, ipam.ErrNoName, ipam.ErrAmbiguous, kv.ErrNewer, records.ErrUsage}},
 	} {
 		for _, sentinel := range c.of {
 			if errors.Is(err, sentinel) {
@@ -169,7 +170,16 @@ func (o operator) ForgetHost(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return o.told(st.Leases.ForgetHost(ctx, id))
+	// What DNS has of it goes as well, also where a try before got half way.
+	n, err := st.about.services.ForgetHost(ctx, id)
+	if err != nil {
+		return o.told(err)
+	}
+	err = st.Leases.ForgetHost(ctx, id)
+	if n > 0 && errors.Is(err, ipam.ErrUnknownHost) {
+		err = nil
+	}
+	return o.told(err)
 }
 
 // Watch implements admin.Backend.
@@ -183,7 +193,8 @@ func (p *parts) dnsStatus() admin.DNSStatus {
 	n := p.dns.Stats()
 	out := admin.DNSStatus{
 		Zone: p.dns.Zone(), Listeners: []admin.DNSListener{}, Forwarders: []string{},
-		Queries: n.Queries, Answered: n.Answered, Forwarded: n.Forwarded, Failed: n.Failed, Refused: n.Refused, Malformed: n.Malformed,
+		Queries: n.Queries, Answered: n.Answered, Forwarded: n.Forwarded, Failed: n.Failed,
+		Cached: n.Cached, Refused: n.Refused, Limited: n.Limited, Malformed: n.Malformed,
 	}
 	for _, l := range p.dns.Listeners() {
 		at := admin.DNSListener{Addr: netip.AddrPortFrom(l.Want.Addr(), dnsPort)}
@@ -194,6 +205,11 @@ func (p *parts) dnsStatus() admin.DNSStatus {
 	}
 	for _, r := range p.upstreams() {
 		out.Forwarders = append(out.Forwarders, r.String())
+	}
+	for _, route := range p.cfg.routes {
+		for _, r := range route.Resolvers {
+			out.Forwarders = append(out.Forwarders, "/"+route.Domain+"/"+r.String())
+		}
 	}
 	return out
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/dockstack/dockstack/internal/admin"
 	"github.com/dockstack/dockstack/internal/kv"
+	"github.com/dockstack/dockstack/internal/records"
 	"github.com/dockstack/dockstack/ipam"
 )
 
@@ -28,8 +31,24 @@ func (o operator) Import(ctx context.Context, in admin.Import) (admin.Plan, erro
 		key.Pool = "" // the plan names it
 		from[key] = r.From
 	}
+	fresh, clashes := lookAtRecords(st.about.records, in.Records)
+	// A dry run of the rest says what else is in the way.
+	want.DryRun = want.DryRun || len(clashes) > 0
 	plan, err := st.Leases.Import(ctx, want)
-	return adminPlan(plan, from), o.told(err)
+	out := adminPlan(plan, from)
+	out.Records, out.Clashes = adminRecords(fresh), append(out.Clashes, clashes...)
+	if err == nil && len(clashes) > 0 {
+		err = fmt.Errorf("%w: nothing was imported: record %s: %s", records.ErrClash, clashes[0].Reservation.Name, clashes[0].Reason)
+	}
+	if err != nil || in.DryRun {
+		return out, o.told(err)
+	}
+	for _, r := range fresh {
+		if _, err := o.AddRecord(ctx, adminRecord(r)); err != nil {
+			return out, admin.Errorf(admin.CodeOf(err), "the addresses are imported, the record `%s` is not: %s; mend that and import the same again", admin.Plain(r.String()), err)
+		}
+	}
+	return out, nil
 }
 
 // adminPlan is a plan in the API's words, with where each reservation was read.
@@ -65,6 +84,7 @@ func (o operator) Backup(ctx context.Context, to io.Writer) error {
 	if err != nil {
 		return o.told(err)
 	}
+	ops = append(ops, st.about.records.Dump()...)
 	entries := make([]admin.BackupEntry, len(ops))
 	for i, op := range ops {
 		entries[i] = admin.BackupEntry{Key: op.Key, Value: op.Value}
@@ -82,14 +102,30 @@ func (o operator) Restore(ctx context.Context, from io.Reader, mode admin.Restor
 	if err != nil {
 		return admin.Restore{}, err
 	}
-	in := ipam.Restore{DryRun: mode == admin.RestoreDry, Records: make([]kv.Op, len(entries))}
-	for i, e := range entries {
-		in.Records[i] = kv.Op{Key: e.Key, Value: e.Value}
+	in := ipam.Restore{DryRun: mode == admin.RestoreDry}
+	var dns []kv.Op
+	for _, e := range entries {
+		op := kv.Op{Key: e.Key, Value: e.Value}
+		if strings.HasPrefix(e.Key, records.Prefix) {
+			dns = append(dns, op)
+		} else {
+			in.Records = append(in.Records, op)
+		}
+	}
+	if err := records.CheckDump(dns); err != nil {
+		return admin.Restore{}, admin.Errorf(admin.CodeUsage, "the backup's DNS records: %s; nothing was changed", err)
 	}
 	report, err := st.Leases.RestoreDump(ctx, in)
-	return admin.Restore{
-		Made: info.Made, Host: info.Host, Version: info.Version, Pools: report.Pools,
+	out := admin.Restore{
+		Made: info.Made, Host: info.Host, Version: info.Version, Pools: report.Pools, Records: len(dns),
 		Same: report.Same, New: report.New, Moved: report.Moved, Gone: report.Gone,
 		Kept: report.Kept, Clashes: report.Clashes, Done: report.Done,
-	}, o.told(err)
+	}
+	if err != nil {
+		return out, o.told(err)
+	}
+	if _, err := st.about.records.Restore(ctx, dns, in.DryRun); err != nil {
+		return out, admin.Errorf(admin.CodeOf(o.told(err)), "the names are restored, the DNS records are not: %s; restore the same again", err)
+	}
+	return out, nil
 }

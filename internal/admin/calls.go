@@ -173,23 +173,29 @@ func (s *Server) take(ctx context.Context, r *http.Request) (any, error) {
 		}
 	}
 	plan, err := s.backend.Import(ctx, in)
-	fill := func(list *[]Reservation) {
+	plan.fill()
+	if err != nil && len(plan.Clashes) > 0 {
+		return nil, &Error{Code: CodeClash, Text: err.Error(), Plan: &plan}
+	}
+	return plan, err
+}
+
+// fill has no list be null on the wire.
+func (p *Plan) fill() {
+	for _, list := range []*[]Reservation{&p.New, &p.Same} {
 		if *list == nil {
 			*list = []Reservation{}
 		}
 	}
-	fill(&plan.New)
-	fill(&plan.Same)
-	if plan.Replaced == nil {
-		plan.Replaced = []Replaced{}
+	if p.Replaced == nil {
+		p.Replaced = []Replaced{}
 	}
-	if err != nil && len(plan.Clashes) > 0 {
-		return nil, &Error{Code: CodeClash, Text: err.Error(), Plan: &plan}
+	if p.Records == nil {
+		p.Records = []Record{}
 	}
-	if plan.Clashes == nil {
-		plan.Clashes = []Clash{}
+	if p.Clashes == nil {
+		p.Clashes = []Clash{}
 	}
-	return plan, err
 }
 
 func (s *Server) forget(ctx context.Context, r *http.Request) (any, error) {

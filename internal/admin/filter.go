@@ -169,3 +169,7 @@ func subnetOf(pool string) string {
 	subnet, _, _ := strings.Cut(pool, "@")
 	return subnet
 }
+
+// MatchWords is whether one of the words is one of what there is, with patterns
+// as a Filter has them. No words take all.
+func MatchWords(words []string, are ...string) bool { return fits(words, are...) }

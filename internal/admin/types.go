@@ -237,6 +237,8 @@ type Import struct {
 	// Subnets are made where there is no pool for them, so that addresses can be
 	// brought over before the network is created.
 	Subnets []netip.Prefix `json:"subnets,omitempty"`
+	// Records are DNS records that come along.
+	Records []Record `json:"records,omitempty"`
 	// DryRun: only say what would happen.
 	DryRun bool `json:"dry_run,omitempty"`
 }
@@ -248,6 +250,8 @@ type Plan struct {
 	New      []Reservation `json:"new"`
 	Same     []Reservation `json:"same"`
 	Replaced []Replaced    `json:"replaced"`
+	// Records are DNS records that are new.
+	Records []Record `json:"records"`
 	// Clashes keep the whole from being done.
 	Clashes []Clash `json:"clashes"`
 	// Pools are those that are made.
@@ -335,6 +339,8 @@ type Answer struct {
 	Answers []string `json:"answers"`
 	// Authority has the SOA of a negative answer.
 	Authority []string `json:"authority,omitempty"`
+	// Additional comes along, such as the addresses of a service's hosts.
+	Additional []string `json:"additional,omitempty"`
 	// Source says where the answer comes from, in one line for people.
 	Source string        `json:"source"`
 	Took   time.Duration `json:"took_ns"`
@@ -344,10 +350,9 @@ type Answer struct {
 type Report struct {
 	At time.Time `json:"at"`
 	// Host is what the host is called that was looked at.
-	Host     string    `json:"host,omitempty"`
+	Host string `json:"host,omitempty"`
+	// Findings are the worst first, and what is as it should be last.
 	Findings []Finding `json:"findings"`
-	// Fine are the checks that found nothing.
-	Fine []string `json:"fine"`
 }
 
 // Severities of findings.
@@ -358,19 +363,24 @@ const (
 	SeverityWarning = "warning"
 	// SeverityNote: good to know.
 	SeverityNote = "note"
+	// SeverityOK: this was looked at, and is as it should be.
+	SeverityOK = "ok"
 )
 
-// Finding is one thing that is not as it should be.
+// Finding is one thing that the doctor found.
 type Finding struct {
-	// Check is the check that found it, Severity one of the Severity… constants.
-	Check    string `json:"check"`
+	// ID is its kind, Severity one of the Severity… constants.
+	ID       string `json:"id"`
 	Severity string `json:"severity"`
-	// Text says what is wrong, in one sentence; Detail what follows from it.
-	Text   string `json:"text"`
-	Detail string `json:"detail,omitempty"`
-	// Mend is the command that mends it, Safe whether --fix does that.
-	Mend string `json:"mend,omitempty"`
-	Safe bool   `json:"safe,omitempty"`
+	// Subject is what it is about, such as a port or a container; "" where there
+	// is only one of its kind.
+	Subject string `json:"subject,omitempty"`
+	// What is in one sentence what is wrong, Why what follows from it.
+	What string `json:"what"`
+	Why  string `json:"why,omitempty"`
+	// Command is what mends it, on the host. Fix: the doctor may do so.
+	Command string `json:"command,omitempty"`
+	Fix     bool   `json:"fix,omitempty"`
 	// Mended: it was just mended. Failed is why that did not work.
 	Mended bool   `json:"mended,omitempty"`
 	Failed string `json:"failed,omitempty"`

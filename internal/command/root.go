@@ -87,8 +87,10 @@ Exit codes:
 		id    string
 		verbs []*cobra.Command
 	}{
-		{groupLook, []*cobra.Command{a.lsCommand(), a.statusCommand()}},
-		{groupOther, []*cobra.Command{a.versionCommand(), a.daemonCommand()}},
+		{groupLook, []*cobra.Command{a.lsCommand(), a.statusCommand(), a.doctorCommand(), a.watchCommand(), a.dnsCommand()}},
+		{groupNames, []*cobra.Command{a.reserveCommand(), a.releaseCommand(), a.renameCommand(), a.recordCommand(), a.hostCommand()}},
+		{groupFiles, []*cobra.Command{a.importCommand(), a.exportCommand(), a.convertCommand(), a.backupCommand(), a.restoreCommand()}},
+		{groupOther, []*cobra.Command{a.completionCommand(), a.versionCommand(), a.daemonCommand()}},
 	} {
 		for _, verb := range g.verbs {
 			verb.GroupID = g.id

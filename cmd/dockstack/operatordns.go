@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/dockstack/dockstack/dnsd"
+	"github.com/dockstack/dockstack/internal/admin"
+	"github.com/dockstack/dockstack/internal/nearest"
+	"github.com/dockstack/dockstack/internal/records"
+)
+
+// Ask implements admin.Backend.
+func (o operator) Ask(ctx context.Context, q admin.Question) (admin.Answer, error) {
+	kind := dns.TypeA
+	if q.Type != "" {
+		var known bool
+		if kind, known = dns.StringToType[strings.ToUpper(q.Type)]; !known {
+			return admin.Answer{}, admin.Errorf(admin.CodeUsage, "no DNS type `%s`%s", admin.Plain(q.Type), nearest.Hint(q.Type, []string{"A", "AAAA", "CNAME", "PTR", "SRV", "TXT"}))
+		}
+	}
+	began := time.Now()
+	got, err := o.p.dns.Explain(ctx, dnsd.Query{Name: q.Name, Type: kind, Client: q.Client})
+	if errors.Is(err, dnsd.ErrName) {
+		return admin.Answer{}, admin.Errorf(admin.CodeUsage, "%s", err)
+	}
+	if err != nil {
+		return admin.Answer{}, err
+	}
+	if got.Answers == nil {
+		got.Answers = []string{}
+	}
+	return admin.Answer{Rcode: got.Rcode, Answers: got.Answers, Authority: got.Authority, Additional: got.Additional, Source: got.Source, Took: time.Since(began)}, nil
+}
+
+// records are the operator's DNS records, once the store is open.
+func (o operator) records(ctx context.Context) (*records.Records, error) {
+	st, err := o.leases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return st.about.records, nil
+}
+
+func adminRecord(r records.Record) admin.Record {
+	return admin.Record{Name: r.Name, Type: dns.TypeToString[r.Type], Value: r.Data, TTL: r.TTL}
+}
+
+func adminRecords(all []records.Record) []admin.Record {
+	out := make([]admin.Record, len(all))
+	for i, r := range all {
+		out[i] = adminRecord(r)
+	}
+	return out
+}
+
+// ownRecord reads a record of the API; its type may be missing where partly.
+func ownRecord(r admin.Record) (records.Record, error) {
+	out := records.Record{Name: r.Name, Data: r.Value, TTL: r.TTL}
+	if r.Type == "" {
+		return out, nil
+	}
+	var err error
+	out.Type, err = records.ParseType(r.Type)
+	return out, err
+}
+
+// Records implements admin.Backend.
+func (o operator) Records(ctx context.Context) ([]admin.Record, error) {
+	all, err := o.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return adminRecords(all.List()), nil
+}
+
+// AddRecord implements admin.Backend.
+func (o operator) AddRecord(ctx context.Context, r admin.Record) (admin.Record, error) {
+	all, err := o.records(ctx)
+	if err != nil {
+		return admin.Record{}, err
+	}
+	in, err := ownRecord(r)
+	if err == nil && in.Type == 0 {
+		err = fmt.Errorf("%w: it has no type", records.ErrUsage)
+	}
+	if err != nil {
+		return admin.Record{}, o.told(err)
+	}
+	got, err := all.Add(ctx, in)
+	if err != nil {
+		return admin.Record{}, o.told(err)
+	}
+	o.p.ring.Add(admin.Event{Kind: admin.EventDNS, Name: got.Name, Text: "an operator added the record " + got.String()})
+	return adminRecord(got), nil
+}
+
+// RemoveRecord implements admin.Backend.
+func (o operator) RemoveRecord(ctx context.Context, r admin.Record) ([]admin.Record, error) {
+	all, err := o.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	which, err := ownRecord(r)
+	if err != nil {
+		return nil, o.told(err)
+	}
+	gone, err := all.Remove(ctx, which)
+	if err != nil {
+		return nil, o.told(err)
+	}
+	for _, r := range gone {
+		o.p.ring.Add(admin.Event{Kind: admin.EventDNS, Name: r.Name, Text: "an operator removed the record " + r.String()})
+	}
+	return adminRecords(gone), nil
+}
+
+// lookAtRecords finds what an import's records come to: which are new, and what
+// clashes with what is there or with one another.
+func lookAtRecords(all *records.Records, in []admin.Record) (fresh []records.Record, clashes []admin.Clash) {
+	alias := map[string]bool{}
+	others := map[string]bool{}
+	for _, r := range in {
+		clash := func(reason string) {
+			clashes = append(clashes, admin.Clash{Reservation: admin.Reservation{Name: r.Name, From: "DNS record"}, Reason: reason})
+		}
+		own, err := ownRecord(r)
+		if err != nil {
+			clash(err.Error())
+			continue
+		}
+		rec, there, err := all.Look(own)
+		if err != nil {
+			clash(err.Error())
+			continue
+		}
+		isAlias := rec.Type == dns.TypeCNAME
+		if alias[rec.Name] || isAlias && others[rec.Name] {
+			clash("a CNAME stands alone at its name, and there is more of it in the import")
+			continue
+		}
+		alias[rec.Name], others[rec.Name] = alias[rec.Name] || isAlias, true
+		if !there {
+			fresh = append(fresh, rec)
+		}
+	}
+	return fresh, clashes
+}

@@ -1,0 +1,117 @@
+package command
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/dockstack/dockstack/internal/admin"
+	"github.com/dockstack/dockstack/internal/nearest"
+)
+
+// maxInput bounds files that are read whole.
+const maxInput = 256 << 20
+
+// readInput reads a file, or standard input for "-".
+func (a *app) readInput(path string) ([]byte, error) {
+	if path == "-" {
+		data, err := io.ReadAll(io.LimitReader(a.In, maxInput+1))
+		return data, within("standard input", data, err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, noFile(path, err)
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxInput+1))
+	if err != nil {
+		return nil, noFile(path, err)
+	}
+	return data, within(path, data, nil)
+}
+
+func within(what string, data []byte, err error) error {
+	if err == nil && len(data) > maxInput {
+		err = fmt.Errorf("%s is larger than %d MB; that is no such file", what, maxInput>>20)
+	}
+	return err
+}
+
+// noFile is the error of a file that can't be read, with the one that was meant.
+func noFile(path string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var near []string
+	found, _ := os.ReadDir(filepath.Dir(path)) // without it there is no hint
+	for _, f := range found {
+		near = append(near, filepath.Join(filepath.Dir(path), f.Name()))
+	}
+	return admin.Errorf(admin.CodeNotFound, "no file `%s`%s", path, nearest.Hint(filepath.Clean(path), near))
+}
+
+// writeFile puts a file in place whole or not at all, for its owner alone where
+// secret. It replaces one that is there.
+func writeFile(path string, mode os.FileMode, fill func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // of mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err = fill(f); err != nil {
+		return err
+	}
+	if err = f.Chmod(mode); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("write to %s: %w", path, err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("write to %s: %w", path, err)
+	}
+	return nil
+}
+
+// putOut writes an answer to a file, or to standard output for "" and "-".
+func (a *app) putOut(path string, data []byte) error {
+	if path == "" || path == "-" {
+		_, err := io.Copy(a.Out, bytes.NewReader(data))
+		return err
+	}
+	return writeFile(path, 0o644, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+func number(n int) cell { return cell{text: strconv.Itoa(n)} }
+
+// plural is "1 name" and "2 names".
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
