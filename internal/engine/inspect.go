@@ -59,9 +59,9 @@ type inspector struct {
 	// are answers.
 	work, news chan struct{}
 
-	mu     sync.Mutex
-	known  map[string]details // by container's id; guarded by mu
-	rests  map[string]rest    // guarded by mu
+	mu    sync.Mutex
+	known map[string]details // by container's id; guarded by mu
+	rests map[string]rest    // guarded by mu
 	// wanted are the containers to ask about, with where they are attached;
 	// guarded by mu.
 	wanted map[string][]Attachment
