@@ -7,12 +7,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,24 +26,32 @@ const (
 
 // BenchmarkAgainstDnsmasq measures queries per second with dnsperf, of this
 // server and of dnsmasq with the same names, in turn on loopback: the medians
-// are qps and dnsmasq-qps, and ratio is the one by the other.
+// are qps and peer-qps, and ratio is the one by the other.
 func BenchmarkAgainstDnsmasq(b *testing.B) {
 	for _, names := range []int{10_000, 100_000} {
-		b.Run(fmt.Sprintf("names=%d", names), func(b *testing.B) { againstDnsmasq(b, names, forwardQuery) })
+		b.Run(fmt.Sprintf("names=%d", names), func(b *testing.B) { against(b, dnsmasqWith, names, forwardQuery) })
 	}
 	// Apart, because dnsmasq searches all its names for each address: a tenth
 	// of such queries would make the comparison one of that.
-	b.Run("reverse=10000", func(b *testing.B) { againstDnsmasq(b, 10_000, reverseQuery) })
+	b.Run("reverse=10000", func(b *testing.B) { against(b, dnsmasqWith, 10_000, reverseQuery) })
 }
 
-func againstDnsmasq(b *testing.B, count int, query func(int, Host) string) {
+// BenchmarkAgainstCoreDNS is the same for CoreDNS.
+func BenchmarkAgainstCoreDNS(b *testing.B) {
+	for _, names := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprintf("names=%d", names), func(b *testing.B) { against(b, coreDNSWith, names, forwardQuery) })
+	}
+	b.Run("reverse=10000", func(b *testing.B) { against(b, coreDNSWith, 10_000, reverseQuery) })
+}
+
+// against measures this server and the one that peer starts.
+func against(b *testing.B, start func(testing.TB, []Host) peer, count int, query func(int, Host) string) {
 	b.Helper()
 	names := manyNames(count)
-	dir := b.TempDir()
-	data := writeQueries(b, dir, names, query)
+	data := writeQueries(b, b.TempDir(), names, query)
 	server, ours := serve(b, Config{}, newTable(names...))
 	server.SetServed([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
-	theirs, pid := startDnsmasq(b, dir, names)
+	theirs := start(b, names)
 	var qps, peer, cost, peerCost []float64
 	b.ResetTimer()
 	for range b.N {
@@ -53,20 +59,20 @@ func againstDnsmasq(b *testing.B, count int, query func(int, Host) string) {
 		for range benchRounds {
 			n, c := dnsperf(b, ours, data, os.Getpid())
 			qps, cost = append(qps, n), append(cost, c)
-			n, c = dnsperf(b, theirs, data, pid)
+			n, c = dnsperf(b, theirs.addr, data, theirs.pid)
 			peer, peerCost = append(peer, n), append(peerCost, c)
 		}
 	}
 	b.StopTimer()
 	b.ReportMetric(median(qps), "qps")
-	b.ReportMetric(median(peer), "dnsmasq-qps")
+	b.ReportMetric(median(peer), "peer-qps")
 	b.ReportMetric(median(qps)/median(peer), "ratio")
 	// Where dnsperf itself takes most of the processor, as on two cores, the
 	// servers' own time per query tells more than the rate.
 	b.ReportMetric(median(cost), "cpu-us/query")
-	b.ReportMetric(median(peerCost), "dnsmasq-cpu-us/query")
+	b.ReportMetric(median(peerCost), "peer-cpu-us/query")
 	b.ReportMetric(0, "ns/op")
-	b.Logf("dockstack %.0f, dnsmasq %.0f", qps, peer)
+	b.Logf("dockstack %.0f, %s %.0f", qps, theirs.name, peer)
 }
 
 // BenchmarkPlain is the short way alone, without a socket.
@@ -140,45 +146,6 @@ func reverseQuery(_ int, h Host) string {
 	return reverse + " PTR"
 }
 
-// startDnsmasq runs Debian's dnsmasq with names until the benchmark's end.
-func startDnsmasq(tb testing.TB, dir string, names []Host) (netip.AddrPort, int) {
-	tb.Helper()
-	var file bytes.Buffer
-	for _, h := range names {
-		fmt.Fprintf(&file, "%s %s.dockstack\n", h.Addr, h.Name)
-	}
-	addr := freePort(tb)
-	cmd := exec.CommandContext(tb.Context(), need(tb, "dnsmasq"),
-		"--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root",
-		"--pid-file=", "--bind-interfaces", "--listen-address="+addr.Addr().String(),
-		"--port="+strconv.Itoa(int(addr.Port())), "--local=/dockstack/", "--local-ttl=5",
-		"--addn-hosts="+writeFile(tb, dir, "hosts", file.Bytes()))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	last := names[len(names)-1]
-	client := dns.Client{Timeout: 100 * time.Millisecond}
-	for range 100 {
-		m := new(dns.Msg).SetQuestion(last.Name+".dockstack.", dns.TypeA)
-		if last.Addr.Is6() {
-			m.Question[0].Qtype = dns.TypeAAAA
-		}
-		if r, _, err := client.ExchangeContext(tb.Context(), m, addr.String()); err == nil && len(r.Answer) > 0 {
-			return addr, cmd.Process.Pid
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	tb.Fatalf("dnsmasq does not answer: %s", stderr.Bytes())
-	return addr, 0
-}
-
 var (
 	perSecond = regexp.MustCompile(`Queries per second:\s+([0-9.]+)`)
 	completed = regexp.MustCompile(`Queries completed:\s+(\d+)`)
@@ -235,37 +202,6 @@ func processorTime(tb testing.TB, pid int) time.Duration {
 		ticks += n
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond
-}
-
-// need is where a program is that `make deps` installs.
-func need(tb testing.TB, program string) string {
-	tb.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		// Debian keeps daemons where an ordinary user's PATH does not look.
-		path = filepath.Join("/usr/sbin", program)
-		if _, err := os.Stat(path); err != nil {
-			tb.Fatalf("%s is missing; install it with: make deps", program)
-		}
-	}
-	return path
-}
-
-func writeFile(tb testing.TB, dir, name string, text []byte) string {
-	tb.Helper()
-	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		tb.Fatal(err)
-	}
-	return path
-}
-
-// freePort is an address of this host that nobody listens on.
-func freePort(tb testing.TB) netip.AddrPort {
-	tb.Helper()
-	c, l := bothSockets(tb)
-	defer func() { _, _ = c.Close(), l.Close() }()
-	return netip.MustParseAddrPort(c.LocalAddr().String())
 }
 
 func median(values []float64) float64 {

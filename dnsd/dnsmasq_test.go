@@ -21,7 +21,7 @@ func TestAnswersAsDnsmasqDoes(t *testing.T) {
 	}
 	s, ours := serve(t, Config{}, newTable(list...))
 	s.SetServed(thePools)
-	theirs, _ := startDnsmasq(t, t.TempDir(), list)
+	theirs := dnsmasqWith(t, list).addr
 	for _, question := range []string{
 		"db.dockstack A", "DB.Dockstack A", "db.dockstack AAAA", "db.dockstack MX", "db.dockstack TXT",
 		"web.dockstack A", "web.dockstack AAAA", "six.dockstack A", "six.dockstack AAAA",
