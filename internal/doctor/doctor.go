@@ -144,6 +144,7 @@ func newExam(h Host) *exam { return &exam{Host: h} }
 
 // look runs the checks that are wanted, one after the other.
 func (x *exam) look(ctx context.Context, wanted func(check) bool) {
+	_, _ = x.ask(ctx) // names and commands come from it; a check tells of its error
 	for _, c := range checks {
 		if !wanted(c) {
 			continue
