@@ -141,8 +141,8 @@ func TestUsage(t *testing.T) {
 	w.later(time.Hour)
 	// 16 addresses less the network's, the gateway, the VIP, and two names.
 	for id, want := range map[string]string{
-		w.pool.ID:      "{2 1 1 11 true [172.16.0.9 172.16.0.200]}",
-		six.ID:         "{0 0 0 1099511627776 false []}",
+		w.pool.ID:     "{2 1 1 11 true [172.16.0.9 172.16.0.200]}",
+		six.ID:        "{0 0 0 1099511627776 false []}",
 		"10.9.0.0/31": "{0 0 0 2 false []}",
 	} {
 		u, err := w.reg.PoolUsage(w.ctx, id)

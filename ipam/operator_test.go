@@ -163,7 +163,10 @@ func TestOperatorsOfSeveralHosts(t *testing.T) {
 	for what, err := range map[string]error{
 		"release": h1.reg.Release(h1.ctx, "", "late"),
 		"rename":  h1.reg.RenameLease(h1.ctx, "", "late", "later"),
-		"import":  func() error { _, err := h1.reg.Import(h1.ctx, ipam.Import{Reservations: reservations("y 172.16.0.9")}); return err }(),
+		"import": func() error {
+			_, err := h1.reg.Import(h1.ctx, ipam.Import{Reservations: reservations("y 172.16.0.9")})
+			return err
+		}(),
 		"reserve": func() error { _, err := h1.reg.Reserve(h1.ctx, "", "y", netip.MustParseAddr("172.16.0.9")); return err }(),
 	} {
 		if err == nil {

@@ -21,7 +21,7 @@ import (
 type mortal struct {
 	kv.Shared
 	host *kvtest.Host
-	mu sync.Mutex
+	mu   sync.Mutex
 	// left is how many commits succeed yet; landed: the one after them is carried
 	// out all the same. error is what it says; dead: nothing works any more then.
 	left   int

@@ -2,7 +2,6 @@ package ipam
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/dockstack/dockstack/internal/cow"
@@ -24,16 +23,16 @@ type Host struct {
 // methods are safe for concurrent use and never wait.
 type Snapshot struct {
 	serial uint32
-	pools  map[string]Pool
+	pools  map[string]*Pool
 	// networks are the names of networks and overlays, in lower case.
 	networks map[string]struct{}
 	// up are the hosts that are alive, and ids all hosts' ids, by number.
 	up    []bool
 	ids   []string
-	names cow.Map[string, []*lease]
+	names cow.Map[string, few]
 	// labels has only names whose label differs from the name itself.
-	labels cow.Map[string, []*lease]
-	addrs  cow.Map[netip.Addr, []*lease]
+	labels cow.Map[string, few]
+	addrs  cow.Map[netip.Addr, few]
 }
 
 // Names is the picture after the last commit.
@@ -44,20 +43,28 @@ func (s *Snapshot) Serial() uint32 { return s.serial }
 
 // ByName returns every address of the container, compared without regard to
 // case.
-func (s *Snapshot) ByName(name string) []Host { return s.hosts(s.names.Get(strings.ToLower(name))) }
+func (s *Snapshot) ByName(name string) []Host { return s.AppendByName(nil, name) }
+
+// AppendByName is ByName that appends to to.
+func (s *Snapshot) AppendByName(to []Host, name string) []Host {
+	return s.hosts(to, s.names.Get(strings.ToLower(name)))
+}
 
 // ByLabel is ByName for the label that Config.Label made of a name.
-func (s *Snapshot) ByLabel(label string) []Host {
-	return s.hosts(s.labels.Get(strings.ToLower(label)))
+func (s *Snapshot) ByLabel(label string) []Host { return s.AppendByLabel(nil, label) }
+
+// AppendByLabel is ByLabel that appends to to.
+func (s *Snapshot) AppendByLabel(to []Host, label string) []Host {
+	return s.hosts(to, s.labels.Get(strings.ToLower(label)))
 }
 
 // ByAddr returns who holds addr.
 func (s *Snapshot) ByAddr(addr netip.Addr) (Host, bool) {
 	found := s.addrs.Get(addr)
-	if len(found) == 0 {
+	if found.one == nil {
 		return Host{}, false
 	}
-	return s.host(found[0]), true
+	return s.host(found.one), true
 }
 
 // HasNetwork tells whether network is the name of a network or overlay that
@@ -67,13 +74,13 @@ func (s *Snapshot) HasNetwork(network string) bool {
 	return ok
 }
 
-func (s *Snapshot) hosts(leases []*lease) []Host {
-	if len(leases) == 0 {
+func (s *Snapshot) hosts(leases few) []Host {
+	if leases.one == nil {
 		return nil
 	}
-	out := make([]Host, len(leases))
-	for i, l := range leases {
-		out[i] = s.host(l)
+	out := make([]Host, 0, leases.len())
+	for l := range leases.all {
+		out = append(out, s.host(l))
 	}
 	return out
 }
@@ -86,9 +93,9 @@ func (s *Snapshot) host(l *lease) Host {
 // edit is a Snapshot being made.
 type edit struct {
 	label  func(string) string
-	names  *cow.Edit[string, []*lease]
-	labels *cow.Edit[string, []*lease]
-	addrs  *cow.Edit[netip.Addr, []*lease]
+	names  *cow.Edit[string, few]
+	labels *cow.Edit[string, few]
+	addrs  *cow.Edit[netip.Addr, few]
 }
 
 func (r *Registry) edit(s *Snapshot) *edit {
@@ -125,26 +132,6 @@ func (e *edit) remove(l *lease) {
 	if label != "" {
 		remove(e.labels, label, l)
 	}
-}
-
-// add and remove make new slices: older snapshots have the old ones.
-func add[K comparable](e *cow.Edit[K, []*lease], k K, l *lease) {
-	old := e.Get(k)
-	e.Set(k, append(slices.Clip(old), l))
-}
-
-func remove[K comparable](e *cow.Edit[K, []*lease], k K, l *lease) {
-	var keep []*lease
-	for _, o := range e.Get(k) {
-		if o.pool != l.pool || o.name != l.name {
-			keep = append(keep, o)
-		}
-	}
-	if keep == nil {
-		e.Delete(k)
-		return
-	}
-	e.Set(k, keep)
 }
 
 func (e *edit) into(s *Snapshot) {
@@ -218,10 +205,11 @@ func (s *Snapshot) after(t *tx) *Snapshot {
 }
 
 func (r *Registry) namePools(s *Snapshot) {
-	s.pools = make(map[string]Pool, len(r.pools))
+	s.pools = make(map[string]*Pool, len(r.pools))
 	s.networks = map[string]struct{}{}
 	for id, p := range r.pools {
-		s.pools[id] = p.public()
+		shown := p.public()
+		s.pools[id] = &shown
 		if p.network() == "" && len(p.others) == 0 {
 			continue
 		}

@@ -16,7 +16,7 @@ type Located struct {
 // regard to case, to to. Where each host has names of its own, that is several
 // containers.
 func (s *Snapshot) Locate(to []Located, name string) []Located {
-	for _, l := range s.names.Get(strings.ToLower(name)) {
+	for l := range s.names.Get(strings.ToLower(name)).all {
 		to = append(to, s.locate(l))
 	}
 	return to
@@ -26,7 +26,7 @@ func (s *Snapshot) Locate(to []Located, name string) []Located {
 // returns false.
 func (s *Snapshot) All(yield func(Located) bool) {
 	for _, leases := range s.addrs.All {
-		for _, l := range leases {
+		for l := range leases.all {
 			if !yield(s.locate(l)) {
 				return
 			}

@@ -1,6 +1,101 @@
 package ipam
 
-import "log/slog"
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+)
+
+// undoLeft undoes what this host found at its start, unless somebody is at it.
+func (r *Registry) undoLeft(ctx context.Context) error {
+	if !r.unfinished.Load() {
+		return nil
+	}
+	select {
+	case r.working <- struct{}{}:
+	default:
+		return nil
+	}
+	defer func() { <-r.working }()
+	_, err := r.undoOf(ctx, r.cfg.Host)
+	return err
+}
+
+// undoOf undoes what a host has begun and nobody goes on with, and tells whether
+// it found something.
+func (r *Registry) undoOf(ctx context.Context, host string) (found bool, err error) {
+	if host == r.cfg.Host && !r.unfinished.Load() {
+		return false, nil
+	}
+	head, b, err := r.claimIntent(ctx, host)
+	if err != nil {
+		return false, err
+	}
+	if b == nil {
+		return false, r.endIntent(ctx, host)
+	}
+	for from := 0; from < b.steps(); {
+		var next int
+		err := r.change(ctx, func(t *tx) error {
+			if err := t.needStore(); err != nil {
+				return err
+			}
+			m := t.mark()
+			t.guard(intentKey(host))
+			t.guardDead(host)
+			next = t.undoSteps(b, m, from)
+			return nil
+		})
+		if err != nil {
+			return true, err
+		}
+		from = next
+	}
+	r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "what was cut off in the middle is undone",
+		slog.String("what", head.What), slog.Time("begun", head.At), slog.Int("names", head.Names), slog.String("host", host))
+	return true, r.endIntent(ctx, host)
+}
+
+// claimIntent reads what a host has begun, nil where that changed nothing yet,
+// and sees to it that it goes no further: what an earlier process has on its way
+// to the store is too late from here on.
+func (r *Registry) claimIntent(ctx context.Context, host string) (intent, *bulk, error) {
+	var b *bulk
+	var head intent
+	err := r.change(ctx, func(t *tx) error {
+		if err := t.needStore(); err != nil {
+			return err
+		}
+		var err error
+		if head, b, err = t.readIntent(host); err != nil {
+			return err
+		}
+		t.guard(intentKey(host))
+		if b == nil {
+			if t.r.imports[intentKey(host)] != nil {
+				t.guardDead(host)
+				t.writeImport(intentKey(host), nil)
+			}
+			return nil
+		}
+		head.Undoing = true
+		value, err := json.Marshal(head)
+		if err == nil {
+			t.guardDead(host)
+			t.writeImport(intentKey(host), value)
+		}
+		return err
+	})
+	return head, b, err
+}
+
+// guardDead says that what is done rests on the host's being dead, if it is
+// another.
+func (t *tx) guardDead(host string) {
+	if t.r.shared() && host != t.r.cfg.Host {
+		t.guardMark(host)
+	}
+}
 
 // undoSteps takes the steps back that carryOut took, or was about to take, from
 // the given one on, as many as a commit takes: which were taken shows in what is
