@@ -28,6 +28,7 @@ type table struct {
 	services  []string
 	ports     map[string][]Port // by container
 	records   map[string][]Record
+	machine   string
 }
 
 func (t *table) ByName(to []Host, name string) []Host {
@@ -35,6 +36,7 @@ func (t *table) ByName(to []Host, name string) []Host {
 }
 func (t *table) ByLabel(to []Host, label string) []Host  { return append(to, t.byLabel[label]...) }
 func (t *table) ByService(to []Host, name string) []Host { return append(to, t.byService[name]...) }
+func (t *table) Machine(Host) string                     { return t.machine }
 func (t *table) Ports(h Host) []Port                     { return t.ports[h.Name] }
 func (t *table) Records(name string) []Record            { return t.records[name] }
 func (t *table) RecordsFor(addr netip.Addr) []Record {

@@ -21,9 +21,6 @@ type Host struct {
 	// Out: it is to be left out of answers for its service as long as there
 	// are others, because its health check fails.
 	Out bool
-	// Machine is what people call the host where the container runs, "" where
-	// that is known to nobody or there is only one; for explanations.
-	Machine string
 	// Via is what ByService found it by, for people: "compose service web" or
 	// "network alias web".
 	Via string
@@ -67,6 +64,9 @@ type Names interface {
 	ByAddr(addr netip.Addr) (Host, bool)
 	// HasNetwork tells whether network is the name of a network or overlay.
 	HasNetwork(network string) bool
+	// Machine is what people call the host where h's container runs, "" where
+	// nobody knows or there is only one.
+	Machine(h Host) string
 	// Ports returns what h's container exposes or publishes.
 	Ports(h Host) []Port
 	// Records returns the operator's records at exactly name; those of a

@@ -256,12 +256,7 @@ func TestAddressesStandBesideServices(t *testing.T) {
 
 func TestExplanations(t *testing.T) {
 	names := theStack()
-	for name, list := range names.byName {
-		for i := range list {
-			list[i].Machine = "h1"
-			names.byName[name] = list
-		}
-	}
+	names.machine = "h1"
 	s := newServer(t, Config{Nameservers: []Nameserver{{Name: "ns1.dockstack", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}}, names)
 	for _, tt := range []struct{ client, ask, want string }{
 		{local, "db.dockstack A", "container db on network internal, host h1"},
@@ -276,7 +271,7 @@ func TestExplanations(t *testing.T) {
 		{local, "x.apps.dockstack A", "operator's record *.apps.dockstack"},
 		{local, "files.dockstack A", "operator's record files.dockstack; operator's record nas.dockstack"},
 		{local, "1.9.16.172.in-addr.arpa PTR", "operator's record nas.dockstack A 172.16.9.1"},
-		{local, "10.0.16.172.in-addr.arpa PTR", "container db on network internal holds 172.16.0.10"},
+		{local, "10.0.16.172.in-addr.arpa PTR", "container db on network internal, host h1 holds 172.16.0.10"},
 		{local, "99.0.16.172.in-addr.arpa PTR", "no live container and no record has 172.16.0.99, in a subnet of ours"},
 		{local, "shop-web1.dockstack A", "no such name in zone dockstack; did you mean `shop-web-1`, `shop-web-2` or `shop-db-1`?"},
 		{local, "postgers A", "nobody is called so, and names without a dot are not forwarded; did you mean `postgres`?"},

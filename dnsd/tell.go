@@ -58,7 +58,7 @@ func (l *lookup) source(q *question, v *verdict) string {
 		return "empty: names stand below it"
 	case fromAddr:
 		h := n.hosts[0]
-		return fmt.Sprintf("%s holds %s", container(h), h.Addr)
+		return fmt.Sprintf("%s holds %s", l.container(h), h.Addr)
 	case fromLocalhost:
 		return "localhost is fixed (RFC 6761)"
 	}
@@ -66,13 +66,13 @@ func (l *lookup) source(q *question, v *verdict) string {
 }
 
 // container is h for people.
-func container(h Host) string {
+func (l *lookup) container(h Host) string {
 	text := "container " + h.Name
 	if h.Network != "" {
 		text += " on network " + h.Network
 	}
-	if h.Machine != "" {
-		text += ", host " + h.Machine
+	if machine := l.names.Machine(h); machine != "" {
+		text += ", host " + machine
 	}
 	return text
 }
@@ -157,7 +157,7 @@ func (l *lookup) one(q *question, n *node, v *verdict, name string) string {
 			others = true
 			continue
 		}
-		machine = h.Machine
+		machine = l.names.Machine(h)
 		if h.Network != "" && !slices.Contains(networks, h.Network) {
 			networks = append(networks, h.Network)
 		}

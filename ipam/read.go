@@ -71,7 +71,7 @@ func (r *Registry) Pools() []Pool {
 	pools := r.snap.Load().pools
 	out := make([]Pool, 0, len(pools))
 	for _, p := range pools {
-		out = append(out, p)
+		out = append(out, *p)
 	}
 	slices.SortFunc(out, func(a, b Pool) int { return strings.Compare(a.ID, b.ID) })
 	return out
@@ -80,7 +80,10 @@ func (r *Registry) Pools() []Pool {
 // Pool is the pool with that id. It does not wait.
 func (r *Registry) Pool(id string) (Pool, bool) {
 	p, ok := r.snap.Load().pools[id]
-	return p, ok
+	if !ok {
+		return Pool{}, false
+	}
+	return *p, true
 }
 
 // PoolFor is the pool of a subnet in an overlay. It does not wait.

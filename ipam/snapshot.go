@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/dockstack/dockstack/internal/cow"
@@ -74,19 +75,20 @@ func (s *Snapshot) HasNetwork(network string) bool {
 	return ok
 }
 
-func (s *Snapshot) hosts(leases few) []Host {
-	if leases.one == nil {
-		return nil
-	}
-	out := make([]Host, 0, leases.len())
+// hosts appends the hosts that have leases.
+func (s *Snapshot) hosts(to []Host, leases few) []Host {
+	to = slices.Grow(to, leases.len())
 	for l := range leases.all {
-		out = append(out, s.host(l))
+		to = append(to, s.host(l))
 	}
-	return out
+	return to
 }
 
 func (s *Snapshot) host(l *lease) Host {
 	p := s.pools[l.pool.id]
+	if p == nil {
+		return Host{Name: l.container(), Addr: l.addr}
+	}
 	return Host{Name: l.container(), Network: p.NetworkName, Overlay: p.Overlay, Addr: l.addr, Pool: p.Subnet}
 }
 

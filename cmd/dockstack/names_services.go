@@ -68,11 +68,8 @@ func (n *names) join(to []dnsd.Host, members services.Members) []dnsd.Host {
 			if l.Name != m.Container || l.HostID != m.Host || !slices.Contains(m.Pools, l.PoolID) {
 				continue
 			}
-			h := host(l.Host)
+			h := host(&l.Host)
 			h.Out, h.Via = m.Out, m.Via
-			if n.machine != nil {
-				h.Machine = n.machine(l.HostID)
-			}
 			to = append(to, h)
 		}
 	}
@@ -81,19 +78,27 @@ func (n *names) join(to []dnsd.Host, members services.Members) []dnsd.Host {
 
 // Ports is what h's container exposes or publishes.
 func (n *names) Ports(h dnsd.Host) []dnsd.Port {
+	l, ok := n.located(h)
+	if !ok {
+		return nil
+	}
+	f, _ := n.services.Facts(l.HostID, l.Name)
+	out := make([]dnsd.Port, len(f.Ports))
+	for i, p := range f.Ports {
+		out[i] = dnsd.Port(p)
+	}
+	return out
+}
+
+// located is h with where its container runs.
+func (n *names) located(h dnsd.Host) (ipam.Located, bool) {
 	var room [8]ipam.Located
 	for _, l := range n.Locate(room[:0], h.Name) {
-		if l.Name != h.Name || l.Addr != h.Addr || l.Pool != h.Pool || l.Overlay != h.Overlay {
-			continue
+		if l.Name == h.Name && l.Addr == h.Addr && l.Pool == h.Pool && l.Overlay == h.Overlay {
+			return l, true
 		}
-		f, _ := n.services.Facts(l.HostID, l.Name)
-		out := make([]dnsd.Port, len(f.Ports))
-		for i, p := range f.Ports {
-			out[i] = dnsd.Port(p)
-		}
-		return out
 	}
-	return nil
+	return ipam.Located{}, false
 }
 
 // Records are the operator's at exactly name.
@@ -118,7 +123,7 @@ func (n *names) HasRecordsBelow(name string) bool { return n.records.HasBelow(na
 
 // All yields every live address.
 func (n *names) All(yield func(dnsd.Host) bool) {
-	n.Snapshot.All(func(l ipam.Located) bool { return yield(host(l.Host)) })
+	n.Snapshot.All(func(l ipam.Located) bool { return yield(host(&l.Host)) })
 }
 
 // AllServices yields every name that ByService knows.
