@@ -28,12 +28,14 @@ const silent = 40 * time.Second
 
 // Local looks at the host it runs on, without a daemon's help: why is there none
 // to ask? It wants root, or the docker group for the most of it.
-func Local(ctx context.Context) []Finding { return localHost{}.look(ctx) }
+func Local(ctx context.Context) []Finding { return localHost{patience: askEngine}.look(ctx) }
 
 // localHost is a host as the command sees it.
 type localHost struct {
 	// root is "" but in tests.
 	root string
+	// patience is how long the engine may take.
+	patience time.Duration
 	// held tells who holds a file's lock, and processes which run; nil asks /proc.
 	held      func(path string) ([]process, error)
 	processes func(name string) ([]process, error)
@@ -56,7 +58,9 @@ func (l localHost) look(ctx context.Context) []Finding {
 	var out []Finding
 	add := func(all ...Finding) {
 		for _, f := range all {
-			out = append(out, complete(f))
+			f = complete(f)
+			f.Fix = false // there is nobody to do it
+			out = append(out, f)
 		}
 	}
 	v, found := l.engine(ctx)
@@ -92,7 +96,7 @@ func (l localHost) engine(ctx context.Context) (engine.View, []Finding) {
 	case err != nil:
 		return engine.View{}, []Finding{{ID: Blind, Subject: "engine-socket", What: err.Error()}}
 	}
-	ctx, cancel := context.WithTimeout(ctx, askEngine)
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
 	if err := dial(ctx, path); err != nil {
 		f := Finding{ID: "engine-socket", What: fmt.Sprintf("%s does not take connections: %v", engineSocket, err), Command: "systemctl restart docker"}
