@@ -1,3 +1,5 @@
+//go:generate go test -run ^TestPage$ -update .
+
 package doctor
 
 import "slices"
