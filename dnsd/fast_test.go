@@ -137,6 +137,28 @@ func TestShortWayIsTaken(t *testing.T) {
 	}
 }
 
+// A plain query for an address leaves nothing to the garbage collector.
+func TestPlainQueriesAllocateNothing(t *testing.T) {
+	s := newServer(t, Config{}, theStack())
+	look := s.lookup()
+	client := netip.MustParseAddr(inside)
+	for _, ask := range []string{"db.dockstack A", "db.internal.dockstack A", "web.dockstack A", "nas.dockstack A", "x.apps.dockstack A", "nobody.dockstack A", "db A", "nas A"} {
+		packet, err := query1(t, ask).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, len(packet), maxUDP)
+		if n := testing.AllocsPerRun(100, func() {
+			copy(buf, packet)
+			if s.quick(look, buf, client, client) == 0 {
+				t.Errorf("%s has no quick answer", ask)
+			}
+		}); n != 0 {
+			t.Errorf("%s allocates %v times", ask, n)
+		}
+	}
+}
+
 func FuzzQuery(f *testing.F) {
 	live := theStack()
 	live.byName["crowd"] = crowd().byName["crowd"]

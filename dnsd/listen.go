@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -36,11 +37,16 @@ type listener struct {
 	// where the port asked for is 0.
 	want, addr netip.AddrPort
 	udp        *net.UDPConn
-	tcp        *net.TCPListener
+	// more are sockets of the same address for other cores.
+	more []*net.UDPConn
+	tcp  *net.TCPListener
 }
 
 func (l *listener) close() {
 	_ = l.udp.Close()
+	for _, c := range l.more {
+		_ = c.Close()
+	}
 	_ = l.tcp.Close()
 }
 
@@ -115,7 +121,10 @@ func (s *Server) openMissingLocked() error {
 		}
 		delete(s.failed, want)
 		s.open[want] = l
-		s.wg.Go(func() { s.serveUDP(l) })
+		s.wg.Go(func() { s.serveUDP(l, l.udp) })
+		for _, c := range l.more {
+			s.wg.Go(func() { s.serveUDP(l, c) })
+		}
 		s.wg.Go(func() { s.serveTCP(l) })
 		s.log.Info("DNS listens", "addr", l.addr)
 	}
@@ -204,18 +213,61 @@ func openPair(ctx context.Context, want netip.AddrPort) (*listener, error) {
 		_ = streams.Close()
 		return nil, fmt.Errorf("unexpected socket %T", streams)
 	}
-	return &listener{want: want, addr: addr, udp: udp, tcp: tcp}, nil
+	l := &listener{want: want, addr: addr, udp: udp, tcp: tcp}
+	l.more = openMore(ctx, "udp"+family, udp, addr)
+	return l, nil
+}
+
+// maxReaders is how many sockets read one address at most: each answers some
+// hundred thousand queries a second, and takes 40 KB.
+const maxReaders = 4
+
+// openMore opens sockets beside udp for the same address, so that several
+// cores answer: one for each two, since whoever asks is often on this host
+// too. The kernel deals the clients out by their ports (SO_REUSEPORT). The
+// first socket was bound without that option, so it found nobody else at the
+// address; whoever comes later as root and sets it, too, could get a share, but
+// a second dockstack fails at TCP. Without more, one serves.
+func openMore(ctx context.Context, network string, udp *net.UDPConn, addr netip.AddrPort) []*net.UDPConn {
+	n := min(runtime.GOMAXPROCS(0)/2, maxReaders) - 1
+	raw, err := udp.SyscallConn()
+	if n < 1 || err != nil || reuseport(raw) != nil {
+		return nil
+	}
+	lc := net.ListenConfig{Control: func(network, address string, c syscall.RawConn) error {
+		return errors.Join(freebind(network, address, c), reuseport(c))
+	}}
+	var more []*net.UDPConn
+	for range n {
+		c, err := lc.ListenPacket(ctx, network, addr.String())
+		if err != nil {
+			break
+		}
+		conn, ok := c.(*net.UDPConn)
+		if !ok {
+			_ = c.Close()
+			break
+		}
+		_ = conn.SetReadBuffer(recvBuffer) // the host's limit is good, too
+		more = append(more, conn)
+	}
+	return more
+}
+
+func reuseport(c syscall.RawConn) error {
+	return setOption(c, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+}
+
+func setOption(c syscall.RawConn, level, option, value int) error {
+	var failed error
+	err := c.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), level, option, value) })
+	return errors.Join(err, failed)
 }
 
 // freebind sets IP_FREEBIND on a socket before it is bound.
 func freebind(network, _ string, c syscall.RawConn) error {
-	var failed error
-	err := c.Control(func(fd uintptr) {
-		level, option := unix.IPPROTO_IP, unix.IP_FREEBIND
-		if strings.HasSuffix(network, "6") {
-			level, option = unix.IPPROTO_IPV6, unix.IPV6_FREEBIND
-		}
-		failed = unix.SetsockoptInt(int(fd), level, option, 1)
-	})
-	return errors.Join(err, failed)
+	if strings.HasSuffix(network, "6") {
+		return setOption(c, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
+	}
+	return setOption(c, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
 }

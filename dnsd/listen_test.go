@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,4 +141,55 @@ func TestHostAddrs(t *testing.T) {
 		}
 	}
 	t.Errorf("127.0.0.1 is not among %v", list)
+}
+
+// With several cores an address has several sockets, and each gets its share.
+func TestSeveralReaders(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	l, err := openListener(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	const clients = 200
+	for range clients {
+		c, err := net.Dial("udp", l.addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Write([]byte{1})
+		_ = c.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := []int{}
+	total := 0
+	for _, c := range append([]*net.UDPConn{l.udp}, l.more...) {
+		n := 0
+		_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		for buf := make([]byte, 9); ; n++ {
+			if _, err := c.Read(buf); err != nil {
+				break
+			}
+		}
+		got, total = append(got, n), total+n
+	}
+	if len(got) != maxReaders || slices.Contains(got, 0) || total != clients {
+		t.Errorf("of %d packets the sockets have %v", clients, got)
+	}
+	if l, err := openListener(t.Context(), l.addr); err == nil {
+		l.close()
+		t.Error("the address is opened twice")
+	}
+}
+
+func TestServesWithSeveralReaders(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	_, addr := serve(t, Config{}, theNames())
+	for range 50 { // each from a port of its own
+		if got := brief(ask(t, "udp", addr, query1(t, "db A"))); got != "NOERROR aa ra | db. 5 A 172.16.0.10" {
+			t.Fatal(got)
+		}
+	}
 }

@@ -28,9 +28,9 @@ func (s *Server) look(l *lookup) {
 	l.routes = s.forwards.routeTable()
 }
 
-// serveUDP answers what comes to l until it is closed.
-func (s *Server) serveUDP(l *listener) {
-	b, err := newBatch(l.udp)
+// serveUDP answers what comes to conn, one of l's sockets, until it is closed.
+func (s *Server) serveUDP(l *listener, conn *net.UDPConn) {
+	b, err := newBatch(conn)
 	if err != nil {
 		s.log.Error("DNS cannot read its socket", "addr", l.addr, "err", err)
 		return
