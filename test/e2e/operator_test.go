@@ -1,0 +1,362 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dockstack/dockstack/internal/admin"
+)
+
+// operatorCommand is where the daemon puts the operator's command on its host.
+const operatorCommand = "/var/lib/dockstack/bin/docker-dockstack"
+
+// Exit codes of the operator's command, as its help has them.
+const (
+	exitUsage    = 2
+	exitNotFound = 3
+	exitClash    = 4
+)
+
+// operate runs the operator's command on the host.
+func (h *host) operate(args ...string) string {
+	h.t.Helper()
+	out, err := h.Exec(h.ctx(), append([]string{operatorCommand}, args...)...)
+	if err != nil {
+		h.t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+// cannot is an order that must fail with the exit code, and with all the words
+// in what it writes, which it returns.
+func (h *host) cannot(code int, args []string, words ...string) {
+	h.t.Helper()
+	out, err := h.Exec(h.ctx(), append([]string{operatorCommand}, args...)...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != code {
+		h.t.Errorf("dockstack %s: want exit code %d, got %v\n%s", strings.Join(args, " "), code, err, out)
+		return
+	}
+	text := out + err.Error()
+	h.t.Log(text)
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			h.t.Errorf("dockstack %s: what it says lacks %q: %s", strings.Join(args, " "), w, text)
+		}
+	}
+}
+
+// leases are what `dockstack ls` lists, by name and network.
+func (h *host) leases(args ...string) map[string]admin.Lease {
+	h.t.Helper()
+	var all []admin.Lease
+	h.check(json.Unmarshal([]byte(h.operate(append([]string{"ls", "--json"}, args...)...)), &all))
+	out := map[string]admin.Lease{}
+	for _, l := range all {
+		out[l.Name+" "+l.Network] = l
+	}
+	return out
+}
+
+// write puts a file into the test's folder.
+func (h *host) write(name, text string) (path string) {
+	h.t.Helper()
+	path = filepath.Join(h.dir, name)
+	h.check(os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+// releases drops what a test reserved, so that the next finds the host as it was.
+func (h *host) releases(names ...string) {
+	h.t.Cleanup(func() {
+		h.clean()
+		for _, n := range names {
+			_, _ = h.Exec(h.ctx(), operatorCommand, "release", n) // what the test did not come to
+		}
+	})
+}
+
+// TestOperatorReserves: an operator's word holds for the container that comes,
+// and takes nothing from one that runs.
+func TestOperatorReserves(t *testing.T) {
+	h := newHost(t)
+	h.releases("op-web", "op-db", "op-db1", "op-thief", "op-ahead")
+	h.create("op", "--subnet", "172.31.0.0/24")
+	h.serve("op-web", "op")
+	web := h.ipv4("op-web", "op")
+
+	got := h.leases()["op-web op"]
+	if got.Address != web || got.State != admin.StateLive || got.MAC != h.mac("op-web", "op") || got.Reserved {
+		t.Errorf("ls has %+v, the engine %s", got, web)
+	}
+	if table := h.operate("ls", "--state", "live"); !strings.Contains(table, "op-web") || !strings.Contains(table, web.String()) {
+		t.Errorf("the table lacks op-web and %s:\n%s", web, table)
+	}
+
+	h.operate("reserve", "op-db", "172.31.0.77")
+	h.run("op-db", "op")
+	if a := h.ipv4("op-db", "op").String(); a != "172.31.0.77" {
+		t.Errorf("op-db has %s, and 172.31.0.77 was reserved for it", a)
+	}
+
+	// What runs is left alone, and who is in the way is named.
+	h.cannot(exitClash, []string{"reserve", "op-thief", web.String()}, "op-web", web.String())
+	h.cannot(exitClash, []string{"reserve", "op-thief", "172.31.0.77"}, "op-db")
+	h.cannot(exitClash, []string{"release", "op-web"}, "op-web", "stop")
+	h.cannot(exitClash, []string{"rename", "op-web", "op-thief"}, "docker rename")
+	h.cannot(exitNotFound, []string{"release", "op-wbe"}, "`op-web`")
+	if l := h.leases(); l["op-web op"].Address != web || l["op-thief op"].Name != "" {
+		t.Errorf("a refused order changed something: %+v", l)
+	}
+
+	// A name's reservation goes with it to a new name.
+	h.remove("op-db")
+	h.operate("rename", "op-db", "op-db1")
+	h.run("op-db1", "op")
+	if a := h.ipv4("op-db1", "op").String(); a != "172.31.0.77" {
+		t.Errorf("op-db1 has %s, and op-db's 172.31.0.77 was given to it", a)
+	}
+
+	// What is released is free for who asks.
+	h.remove("op-db1")
+	h.operate("release", "op-db1")
+	if l, ok := h.leases()["op-db1 op"]; ok {
+		t.Errorf("op-db1 is released, and ls has %+v", l)
+	}
+	h.run("op-ahead", "op", "--ip", "172.31.0.77")
+}
+
+// TestOperatorImports: names from dnsmasq's files have their addresses and MACs
+// when compose brings them up, in a network that came after them.
+func TestOperatorImports(t *testing.T) {
+	h := newHost(t)
+	h.releases("old-mariadb", "old-rabbitmq", "old-web")
+	leases := h.write("dnsmasq.leases", `1700000000 02:42:ac:1f:01:15 172.31.1.21 old-mariadb 01:02:42:ac:1f:01:15
+1700000000 02:42:ac:1f:01:16 172.31.1.22 old-rabbitmq *
+1700000000 02:42:ac:1f:01:17 172.31.1.23 * *
+`)
+	args := []string{"--subnet", "172.31.1.0/24", leases}
+	dry := h.operate(append([]string{"import", "--dry-run"}, args...)...)
+	for _, w := range []string{"old-mariadb", "172.31.1.22", "dnsmasq.leases:3", "172.31.1.23", "dry run"} {
+		if !strings.Contains(dry, w) {
+			t.Errorf("the dry run lacks %q:\n%s", w, dry)
+		}
+	}
+	if l := h.leases(); len(l) != 0 && slices.ContainsFunc(keysOf(l), func(k string) bool { return strings.HasPrefix(k, "old-") }) {
+		t.Errorf("the dry run did something: %v", keysOf(l))
+	}
+	h.operate(append([]string{"import"}, args...)...)
+
+	h.write("old.yml", `
+services:
+  web: {image: dockstack-standin, container_name: old-web, networks: [old]}
+  rabbitmq: {image: dockstack-standin, container_name: old-rabbitmq, networks: [old]}
+  mariadb: {image: dockstack-standin, container_name: old-mariadb, networks: [old]}
+networks:
+  old:
+    name: old
+    driver: dockstack
+    ipam:
+      driver: dockstack
+      config:
+        - subnet: 172.31.1.0/24
+`)
+	h.compose("old", "up", "-d")
+	p := h.picture("old")
+	for name, want := range map[string]attachment{
+		"old-mariadb old":  {IPv4: "172.31.1.21", MAC: "02:42:ac:1f:01:15"},
+		"old-rabbitmq old": {IPv4: "172.31.1.22", MAC: "02:42:ac:1f:01:16"},
+	} {
+		if p[name] != want {
+			t.Errorf("%s is %v, want %v as dnsmasq had it", name, p[name], want)
+		}
+	}
+	if p["old-web old"].IPv4 == "" {
+		t.Error("old-web, which the file does not know, has no address")
+	}
+
+	// All or nothing: one clash with what runs, and nothing is taken.
+	web := p["old-web old"].IPv4
+	clash := h.write("hosts", "172.31.1.30 new-one\n"+web+" new-thief\n")
+	h.cannot(exitClash, []string{"import", clash}, "hosts:2", "new-thief", "old-web", "nothing was imported")
+	if l := h.leases(); slices.ContainsFunc(keysOf(l), func(k string) bool { return strings.HasPrefix(k, "new-") }) {
+		t.Errorf("an import with a clash did something: %v", keysOf(l))
+	}
+
+	// What is exported can be taken in again, and is all there.
+	file := filepath.Join(h.dir, "leases.yaml")
+	h.operate("export", "--network", "old", file)
+	var plan admin.Plan
+	h.check(json.Unmarshal([]byte(h.operate("import", "--json", "--dry-run", file)), &plan))
+	if len(plan.Clashes) > 0 || len(plan.Replaced) > 0 {
+		t.Errorf("what was exported is not as it was: %+v", plan)
+	}
+	h.compose("old", "down", "-t", "1")
+}
+
+func keysOf(l map[string]admin.Lease) []string {
+	var out []string
+	for k := range l {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestOperatorRestores: a backup makes a fresh store what the old one was.
+func TestOperatorRestores(t *testing.T) {
+	h := newHost(t)
+	h.releases("kept-db", "kept-web")
+	h.create("op", "--subnet", "172.31.0.0/24")
+	h.operate("reserve", "kept-db", "172.31.0.77")
+	h.run("kept-web", "op", "--ip", "172.31.0.99")
+	before := h.leases()
+	file := filepath.Join(h.dir, "all.backup")
+	h.operate("backup", file)
+	h.clean()
+	h.away(func() { h.check(os.Rename(h.store(), h.store()+".lost")) })
+	t.Cleanup(func() { h.check(os.Remove(h.store() + ".lost")) })
+	if l := h.leases(); len(l) != 0 {
+		t.Fatalf("a fresh store has %v", keysOf(l))
+	}
+	spoilt := h.write("spoilt.backup", strings.Replace(string(h.read(file)), "kept-db", "kept-bd", 1))
+	h.cannot(exitUsage, []string{"restore", spoilt}, "spoilt.backup", "checksum", "nothing was changed")
+	h.operate("restore", file)
+	after := h.leases()
+	for k, was := range before {
+		name, _, _ := strings.Cut(k, " ")
+		i := slices.IndexFunc(keysOf(after), func(k string) bool { return strings.HasPrefix(k, name+" ") })
+		if i < 0 {
+			t.Errorf("%s is lost", k)
+		} else if is := after[keysOf(after)[i]]; strings.HasPrefix(name, "kept-") && (is.Address != was.Address || is.Reserved != was.Reserved) {
+			t.Errorf("%s is %+v, was %+v", k, is, was)
+		}
+	}
+	h.create("op", "--subnet", "172.31.0.0/24")
+	h.run("kept-db", "op")
+	if a := h.ipv4("kept-db", "op").String(); a != "172.31.0.77" {
+		t.Errorf("kept-db has %s after the restore, and 172.31.0.77 is reserved for it", a)
+	}
+}
+
+// TestOperatorConverts: the ancestor's file becomes containers with the addresses
+// that it names.
+func TestOperatorConverts(t *testing.T) {
+	h := newHost(t)
+	h.releases("dns1", "mariadb1", "spare1")
+	env := h.write("environment.yaml", `
+common: {vip_name: vip, vip: 10.31.0.254, vip_mask: 16}
+containerhosts:
+  host1: &host1 {ip: 192.0.2.1, port: 3288}
+containerdefault: &default
+  mask: 16
+  gateway: 10.31.0.100
+  domain: endor.lab
+  bridge: br0
+  host: *host1
+  image: dockstack-standin
+containers:
+  dns1:
+    <<: *default
+    ip: 10.31.0.1
+    volumes: ["/var/lib/e2e-dns1:/etc/dnsmasq.d"]
+    postcreation: [/srv/registerService.py add --container dns1]
+    state: true
+  mariadb1: {<<: *default, ip: 10.31.0.4, state: true}
+  spare1: {<<: *default, ip: 10.31.0.9, state: false}
+`)
+	said := h.operate("convert", "--output", h.dir, env)
+	for _, w := range []string{"dns1: postcreation: /srv/registerService.py add --container dns1", "spare1: state: false", "docker-compose.host1.yml"} {
+		if !strings.Contains(said, w) {
+			t.Errorf("convert does not say %q:\n%s", w, said)
+		}
+	}
+	h.operate("import", env)
+	file := filepath.Join(h.dir, "docker-compose.host1.yml")
+	_, err := h.Compose(h.ctx(), "-f", file, "up", "-d")
+	h.check(err)
+	p := h.picture("internal")
+	for name, want := range map[string]string{"dns1": "10.31.0.1", "mariadb1": "10.31.0.4"} {
+		if got := p[name+" internal"].IPv4; got != want {
+			t.Errorf("%s has %q, want %s", name, got, want)
+		}
+	}
+	if _, runs := p["spare1 internal"]; runs {
+		t.Error("spare1 did not run in the old installation, and was started")
+	}
+	if got := h.gateways("internal"); !slices.Equal(got, []netip.Addr{netip.MustParseAddr("10.31.0.100")}) {
+		t.Errorf("gateways are %v", got)
+	}
+	h.operate("record", "rm", "vip")
+	_, err = h.Compose(h.ctx(), "-f", file, "down", "-t", "1")
+	h.check(err)
+}
+
+// TestOperatorInDocker: the command is one of Docker's own too, comes with the
+// plugin, and only root and the docker group may use it.
+func TestOperatorInDocker(t *testing.T) {
+	h := newHost(t)
+	h.create("op", "--subnet", "172.31.0.0/24")
+	h.run("op-web", "op")
+	h.releases("op-web")
+	h.onHost("mkdir", "-p", "/etc/docker-user/cli-plugins")
+	h.onHost("ln", "-sf", operatorCommand, "/etc/docker-user/cli-plugins/docker-dockstack")
+	t.Cleanup(func() { h.onHost("rm", "-r", "/etc/docker-user") })
+	docker := func(args ...string) (string, error) {
+		return h.Exec(h.ctx(), append([]string{"env", "DOCKER_CONFIG=/etc/docker-user", "docker", "dockstack"}, args...)...)
+	}
+	out, err := docker("ls")
+	if err != nil || !strings.Contains(out, "op-web") {
+		t.Errorf("docker dockstack ls: %v\n%s", err, out)
+	}
+	var exit *exec.ExitError
+	if _, err := docker("release", "op-wbe"); !errors.As(err, &exit) || exit.ExitCode() != exitNotFound || !strings.Contains(err.Error(), "`op-web`") {
+		t.Errorf("docker dockstack release op-wbe: %v, want exit code %d and what was meant", err, exitNotFound)
+	}
+
+	// Who is in the group may, as for Docker itself. Nobody else may.
+	as := func(group string) error {
+		_, err := h.Exec(h.ctx(), "setpriv", "--reuid=65534", "--regid="+group, "--clear-groups", operatorCommand, "ls")
+		return err
+	}
+	h.socketIs("600 0 0")
+	groups := h.onHost("cat", "/etc/group")
+	h.onHost("sh", "-c", "echo docker:x:4711: >> /etc/group")
+	t.Cleanup(func() { h.check(h.WriteFile("/etc/group", groups)) })
+	h.away(func() {})
+	h.socketIs("660 0 4711")
+	if err := as("4711"); err != nil {
+		t.Errorf("the group docker may not: %v", err)
+	}
+	if err := as("65534"); err == nil {
+		t.Error("nobody may list leases")
+	}
+
+	// It is put back with the plugin, should it be lost.
+	h.away(func() { h.onHost("rm", operatorCommand) })
+	h.eventually(10*time.Second, func() string {
+		if _, err := h.Exec(h.ctx(), operatorCommand, "version"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// socketIs waits until the operator's socket has this mode, owner and group.
+func (h *host) socketIs(want string) {
+	h.t.Helper()
+	h.eventually(10*time.Second, func() string {
+		if got, _ := h.Exec(h.ctx(), "stat", "-c", "%a %u %g", admin.Socket); strings.TrimSpace(got) != want {
+			return "the socket is " + got + ", want " + want
+		}
+		return ""
+	})
+}
