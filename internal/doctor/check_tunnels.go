@@ -74,11 +74,12 @@ func (x *exam) portClash(ctx context.Context) error {
 	}
 	other := fmt.Sprintf("14790 on every host: %s", x.set("DOCKSTACK_VXLAN_PORT=14790"))
 	who := fmt.Sprintf("ss -lnup 'sport = :%d'   # stop who has it, or set another port, such as ", x.Port) + other
-	ours := 0
+	explained := false
 	for _, d := range devices {
+		// A device has its socket while it is up.
+		explained = explained || d.Up
 		switch {
 		case strings.HasPrefix(d.Alias, aliasMark), x.vswitchOwns(d):
-			ours++
 		case d.External:
 			x.add(Finding{
 				ID: "port-clash", Subject: d.Name, What: fmt.Sprintf("interface %s has the tunnels' UDP port %d for all networks", d.Name, x.Port),
@@ -91,7 +92,7 @@ func (x *exam) portClash(ctx context.Context) error {
 			})
 		}
 	}
-	if len(bound) > 0 && len(devices) == 0 {
+	if len(bound) > 0 && !explained {
 		f := Finding{ID: "port-clash", Subject: "socket", What: fmt.Sprintf("a program has the tunnels' UDP port %d, on %s", x.Port, join(bound)), Command: who}
 		if x.Port == swarmPort {
 			f.What = fmt.Sprintf("Docker Swarm's overlay, or another program, has the tunnels' UDP port %d, on %s", x.Port, join(bound))

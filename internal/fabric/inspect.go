@@ -65,8 +65,8 @@ func (f *Fabric) wantedNow() Wanted {
 	for _, d := range f.have.tunnels.devices {
 		w.Ports[d.Name], w.Links[d.Name] = "tunnel", true
 	}
-	if g := f.have.tunnels.ground; g != nil && g.kind == TunnelFlow {
-		w.Ports[g.tunnel.port(0)] = "tunnel"
+	for vni, s := range f.have.tunnels.sites {
+		w.Ports[s.tunnel.port(vni)] = "tunnel"
 	}
 	if t := f.have.tunnels.filter; t != nil {
 		w.Filter = *t
