@@ -243,7 +243,7 @@ func (x *transfer) owner(name string) {
 			}
 			return
 		case kindAddrs:
-			if x.l.node.origin == fromServer && v.addrs[0].IsLoopback() {
+			if x.l.node.origin == fromServer && x.l.server(name) == nil && v.addrs[0].IsLoopback() {
 				continue // our own address, as only this host sees it
 			}
 			x.verdict(name, &v)

@@ -6,7 +6,7 @@ packages='
 	build-essential ca-certificates pkg-config libseccomp-dev
 	containerd debootstrap docker-registry
 	iptables nftables iproute2 ethtool iputils-ping iputils-arping kmod util-linux procps
-	dnsmasq-base dnsperf etcd-client etcd-server iperf3 keepalived prometheus redis-tools tini
+	dnsmasq-base dnsperf etcd-client etcd-server iperf3 keepalived nsd prometheus redis-tools tini
 	busybox-static chromium e2fsprogs qemu-system-x86 shellcheck tmux xz-utils
 '
 
