@@ -211,7 +211,7 @@ func detailsOf(found *container.InspectResponse) details {
 	if found.NetworkSettings != nil {
 		for _, e := range found.NetworkSettings.Networks {
 			if e != nil && e.EndpointID != "" {
-				aliases := slices.Sorted(slices.Values(e.Aliases))
+				aliases := slices.DeleteFunc(slices.Sorted(slices.Values(e.Aliases)), names(found))
 				d.on[e.EndpointID] = Attachment{Network: e.NetworkID, Endpoint: e.EndpointID, Aliases: slices.Compact(aliases)}
 			}
 		}
@@ -234,6 +234,19 @@ func detailsOf(found *container.InspectResponse) details {
 	})
 	d.ports = slices.Compact(d.ports)
 	return d
+}
+
+// names tells which aliases only say how the container is called. Compose makes
+// one of the name, and it stays when the container is renamed.
+func names(found *container.InspectResponse) func(alias string) bool {
+	own := []string{strings.TrimPrefix(found.Name, "/")}
+	if found.Config != nil {
+		l := found.Config.Labels
+		if parts := []string{l[labelProject], l[labelService], l[labelNumber]}; !slices.Contains(parts, "") {
+			own = append(own, strings.Join(parts, "-"), strings.Join(parts, "_"))
+		}
+	}
+	return func(alias string) bool { return slices.Contains(own, alias) }
 }
 
 // nudge leaves a value for whoever looks next.

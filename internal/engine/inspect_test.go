@@ -201,6 +201,17 @@ func until(t *testing.T, is func() bool) {
 	}
 }
 
+// An alias that is the container's name is none of the user's: it must not
+// outlive a rename.
+func TestNamesAreNoAliases(t *testing.T) {
+	found := inspected(t, "ours", "e1", "web", "shop-web-1", "shop_web_1", "solo", "www")
+	found.Name = "/solo"
+	found.Config.Labels = map[string]string{labelProject: "shop", labelService: "web", labelNumber: "1"}
+	if got := detailsOf(&found).on["e1"].Aliases; !slices.Equal(got, []string{"web", "www"}) {
+		t.Errorf("aliases are %v", got)
+	}
+}
+
 // What the engine's list says of a container.
 func TestListedContainer(t *testing.T) {
 	text := `{"Id":"c1","Names":["/web-1"],"State":"running","Health":{"Status":"unhealthy"},

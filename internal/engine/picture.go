@@ -16,6 +16,7 @@ const (
 	labelProject = "com.docker.compose.project"
 	labelService = "com.docker.compose.service"
 	labelOneOff  = "com.docker.compose.oneoff"
+	labelNumber  = "com.docker.compose.container-number"
 	labelPrefix  = "dockstack."
 )
 
