@@ -18,6 +18,9 @@ import (
 type bulk struct {
 	pools []bulkPool
 	items []bulkItem
+	// same are the keys of leases that are as they are to be. That is made sure of
+	// where one commit takes it all.
+	same []string
 }
 
 // bulkPool is a pool to make, or one without a network to alter.
@@ -64,10 +67,19 @@ func (r *Registry) inBulk(ctx context.Context, what string, look func(*tx) (*bul
 		if b, err = look(t); err != nil {
 			return err
 		}
-		if done, err := t.carryOut(b, m, 0); err != nil || done == b.steps() {
+		done, err := t.carryOut(b, m, 0)
+		if err != nil {
 			return err
 		}
-		return errPieces
+		if done < b.steps() {
+			return errPieces
+		}
+		for _, key := range b.same {
+			if t.r.shared() && t.room(m) {
+				t.guard(key)
+			}
+		}
+		return nil
 	})
 	if !errors.Is(err, errPieces) {
 		return err
@@ -123,10 +135,10 @@ const roomLeft = 8
 
 // room tells whether a commit with what was decided since m takes one more step.
 func (t *tx) room(m mark) bool {
-	if !t.r.shared() || len(t.undo) == m.undo {
+	if !t.r.shared() {
 		return true
 	}
-	most := t.r.cfg.Shared.MaxOps()/2 - roomLeft
+	most := max(t.r.cfg.Shared.MaxOps()/2-roomLeft, 1)
 	n := len(t.keys) - m.keys
 	if n >= most {
 		return false

@@ -327,8 +327,8 @@ func TestLateLeaseComesWithItsAddress(t *testing.T) {
 	gone := []kv.Op{{Key: "lease/172.16.0.0/24/web", Delete: true}, {Key: "addr/172.16.0.0/24/172.16.0.2", Delete: true}, {Key: "lease/172.16.0.0/24/seen", Delete: true}}
 	h1.ok(c.store.Commit(t.Context(), gone))
 	h1.shared.Mend()
-	h2.gets("other", "172.16.0.3")
-	h1.sees("172.16.0.3", "other live") // and web's end before
+	h2.fixes("other", "172.16.0.3")           // by number: whether it knows that .2 is free is chance
+	h1.sees("172.16.0.3", "other live fixed") // and web's end before
 	h1.shared.Delay(time.Hour)
 	h2.fixes("db", "172.16.0.2")
 	h1.release("172.16.0.2")

@@ -217,6 +217,7 @@ func (pl *planner) decide(w *want) {
 	l := pl.lease(w, own)
 	if own != nil && sameButState(own, l) {
 		pl.plan.Same = append(pl.plan.Same, w.Reservation)
+		pl.out.same = append(pl.out.same, leaseKey(w.pool.id, w.key))
 		return
 	}
 	pl.plan.New = append(pl.plan.New, w.Reservation)

@@ -248,6 +248,7 @@ func (pl *putBack) lease(at nameID, l *lease) {
 	case own.addr == l.addr && own.reserved == l.reserved &&
 		(t.held(own) || own.fixed == l.fixed && own.mac == l.mac && own.macByUser == l.macByUser):
 		pl.report.Same++
+		pl.out.same = append(pl.out.same, leaseKey(at.pool, at.name))
 	default:
 		pl.report.Moved++
 		pl.out.items = append(pl.out.items, bulkItem{pool: at.pool, name: at.name, old: own, new: l})

@@ -114,9 +114,18 @@ func (t *tx) undoSteps(b *bulk, m mark, from int) (next int) {
 	return next
 }
 
+// surely has the step rest on what memory has of the name, also where that says
+// that nothing is to be done: the answer to a commit may have got lost.
+func (t *tx) surely(i *bulkItem) {
+	if t.r.shared() {
+		t.guard(leaseKey(i.pool, i.name))
+	}
+}
+
 // takeBack undoes give. A container that came meanwhile keeps what it runs with.
 func (t *tx) takeBack(i *bulkItem) {
 	p, l, err := i.now(t)
+	t.surely(i)
 	if err != nil || i.new == nil || l == nil || l.addr != i.new.addr {
 		return
 	}
@@ -136,8 +145,12 @@ func (t *tx) takeBack(i *bulkItem) {
 // giveBack undoes giveUp, unless the name or the address is somebody's by now.
 func (t *tx) giveBack(i *bulkItem) {
 	p, l, err := i.now(t)
+	t.surely(i)
 	if err != nil || !i.moves() || l != nil {
 		return
+	}
+	if t.r.shared() {
+		t.guard(addrKey(p.id, i.old.addr))
 	}
 	if p.addrs[i.old.addr] != nil || t.usable(p, i.old.addr) != nil {
 		t.warn("a name can't get the address back that an import took: somebody else has it by now",
