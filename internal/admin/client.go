@@ -130,11 +130,15 @@ func (c *Client) failed(ctx context.Context, err error) error {
 		return away
 	case ctx.Err() != nil:
 		return fmt.Errorf("the daemon's answer was not waited for: %w", context.Cause(ctx))
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return &Unreachable{Socket: c.socket, Cause: errors.New("it hung up before it answered, as a daemon does that ends, or has too many connections")}
 	}
-	return fmt.Errorf("ask the daemon at %s: %w", c.socket, err)
+	var inURL *url.Error
+	if errors.As(err, &inURL) {
+		err = inURL.Err
+	}
+	return &Unreachable{Socket: c.socket, Cause: fmt.Errorf("it hung up before it answered (%w), as a daemon does that ends, or has too many connections", err)}
 }
+
+var errEnded = errors.New("it ended the watch, as a daemon does that ends")
 
 // Watch calls fn with each event after since until ctx ends, the daemon does, or
 // fn fails. begun is called once the daemon has begun to watch; it may be nil.
@@ -170,6 +174,9 @@ func (c *Client) Watch(ctx context.Context, since uint64, begun func(), fn func(
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return fmt.Errorf("the daemon's events can't be read: %w", err)
 		}
+		if l.Error != nil && l.Error.Code == CodeAway {
+			return &Unreachable{Socket: c.socket, Cause: errEnded}
+		}
 		if l.Error != nil {
 			return l.Error
 		}
@@ -183,5 +190,5 @@ func (c *Client) Watch(ctx context.Context, since uint64, begun func(), fn func(
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return &Unreachable{Socket: c.socket, Cause: errors.New("it ended the watch, as a daemon does that ends")}
+	return &Unreachable{Socket: c.socket, Cause: errEnded}
 }

@@ -108,7 +108,10 @@ func (a *app) showAnswer(got admin.Answer) {
 	if len(got.Answers) == 0 && c == green {
 		what += ", and nothing of that type"
 	}
-	a.printf("%s, from %s, in %s\n", a.paint(c, what), admin.Plain(got.Source), got.Took.Round(time.Microsecond))
+	for _, line := range got.Additional {
+		a.printf("%s\n", a.paint(dim, "additional: "+admin.Plain(strings.ReplaceAll(line, "\t", "  "))))
+	}
+	a.printf("%s in %s: %s\n", a.paint(c, what), got.Took.Round(time.Microsecond), admin.Plain(got.Source))
 	for _, line := range got.Authority {
 		a.printf("%s\n", a.paint(dim, "authority: "+admin.Plain(strings.ReplaceAll(line, "\t", "  "))))
 	}

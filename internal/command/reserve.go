@@ -62,7 +62,7 @@ taken from it.`,
 // networkFlags are the flags that say which network is meant.
 func (a *app) networkFlags(cmd *cobra.Command, network, pool *string) {
 	cmd.Flags().StringVar(network, "network", "", "the network, by name, overlay or subnet, where several are possible")
-	cmd.Flags().StringVar(pool, "pool", "", "the pool, by its id (`dockstack ls --json` has it), where even the network's name is not clear")
+	cmd.Flags().StringVar(pool, "pool", "", "the pool, by its id (it is in what ls --json prints), where even the network's name is not clear")
 	a.completes(cmd, "network", a.networks)
 	cmd.MarkFlagsMutuallyExclusive("network", "pool")
 }
