@@ -48,6 +48,7 @@ var elsewhere = map[string]string{
 	"dhcp-leasefile":   "names another file; import it with --format dnsmasq-leases",
 	"conf-file":        "names another file; import it with --format dnsmasq-conf",
 	"conf-dir":         "names a folder; import its files with --format dnsmasq-conf",
+	"conf-script":      "runs a program; import what it prints with --format dnsmasq-conf",
 	"servers-file":     "names another file; its servers go into DOCKSTACK_FORWARDERS",
 	"resolv-file":      "names another file; its servers go into DOCKSTACK_FORWARDERS",
 	"server":           "is where other names are asked; DOCKSTACK_FORWARDERS takes the same notation",
@@ -73,21 +74,21 @@ var elsewhere = map[string]string{
 // others are the options that say nothing of names; they are listed as such, and
 // a mistyped one is told from them.
 var others = strings.Fields(`
-	address-family all-servers alias auth-peer auth-soa auth-ttl bind-dynamic bind-interfaces bogus-nxdomain bogus-priv bootp-dynamic
-	bridge-interface clear-on-reload conntrack dhcp-alternate-port dhcp-authoritative dhcp-broadcast dhcp-circuitid dhcp-client-update
-	dhcp-duid dhcp-fqdn dhcp-generate-names dhcp-ignore dhcp-ignore-clid dhcp-ignore-names dhcp-lease-max dhcp-luascript dhcp-mac
-	dhcp-match dhcp-name-match dhcp-no-override dhcp-option-force dhcp-optsdir dhcp-optsfile dhcp-proxy dhcp-pxe-vendor dhcp-rapid-commit
-	dhcp-relay dhcp-remoteid dhcp-reply-delay dhcp-script dhcp-scriptuser dhcp-sequential-ip dhcp-split-relay dhcp-subscrid dhcp-ttl
-	dhcp-userclass dhcp-vendorclass dns-forward-max dns-loop-detect dnssec dnssec-check-unsigned dnssec-debug dnssec-no-timecheck
-	dnssec-timestamp domain-needed domain-suffix dumpfile dumpmask edns-packet-max enable-dbus enable-ra enable-tftp enable-ubus
-	except-interface expand-hosts fast-dns-retry filter-a filter-aaaa filter-rr filterwin2k force-ttl group ignore-address interface
-	ipset keep-in-foreground leasefile-ro leasequery local-service local-ttl localise-queries localmx log-async log-debug log-dhcp
-	log-facility log-malloc log-queries max-cache-ttl max-port max-ttl min-cache-ttl min-port mx-target neg-ttl nftset no-0x20-encode
-	no-daemon no-dhcp-interface no-dhcpv4-interface no-dhcpv6-interface no-hosts no-ident no-negcache no-ping no-poll no-resolv
-	no-round-robin pid-file port port-limit proxy-dnssec pxe-prompt pxe-service query-port quiet-dhcp quiet-dhcp6 quiet-ra quiet-tftp
-	ra-param read-ethers rebind-domain-ok rebind-localhost-ok script-arp script-on-renewal selfmx shared-network stop-dns-rebind
-	strict-order strip-mac strip-subnet tag-if test tftp-lowercase tftp-max tftp-mtu tftp-no-blocksize tftp-no-fail tftp-port-range
-	tftp-root tftp-secure tftp-single-port tftp-unique-root trust-anchor umbrella use-stale-cache user`)
+	add-cpe-id add-mac add-subnet alias all-servers auth-peer auth-soa auth-ttl bind-dynamic bind-interfaces bogus-nxdomain bogus-priv
+	bootp-dynamic bridge-interface cache-rr clear-on-reload connmark-allowlist connmark-allowlist-enable conntrack dhcp-alternate-port
+	dhcp-authoritative dhcp-broadcast dhcp-circuitid dhcp-client-update dhcp-duid dhcp-fqdn dhcp-generate-names dhcp-ignore dhcp-ignore-clid
+	dhcp-ignore-names dhcp-lease-max dhcp-luascript dhcp-mac dhcp-match dhcp-name-match dhcp-no-override dhcp-option-force dhcp-optsdir
+	dhcp-optsfile dhcp-proxy dhcp-pxe-vendor dhcp-rapid-commit dhcp-relay dhcp-remoteid dhcp-reply-delay dhcp-script dhcp-scriptuser
+	dhcp-sequential-ip dhcp-split-relay dhcp-subscrid dhcp-ttl dhcp-userclass dhcp-vendorclass dns-forward-max dns-loop-detect dnssec
+	dnssec-check-unsigned dnssec-debug dnssec-limits dnssec-no-timecheck dnssec-timestamp do-0x20-encode domain-needed dumpfile dumpmask
+	edns-packet-max enable-dbus enable-ra enable-tftp enable-ubus except-interface expand-hosts fast-dns-retry filter-A filter-AAAA filter-rr
+	filterwin2k group ignore-address interface ipset keep-in-foreground leasefile-ro leasequery local-service local-ttl localise-queries
+	localmx log-async log-debug log-dhcp log-facility log-malloc log-queries max-cache-ttl max-port max-tcp-connections max-ttl min-cache-ttl
+	min-port mx-target neg-ttl nftset no-0x20-encode no-daemon no-dhcp-interface no-dhcpv4-interface no-dhcpv6-interface no-hosts no-ident
+	no-negcache no-ping no-poll no-resolv no-round-robin pid-file port port-limit proxy-dnssec pxe-prompt pxe-service query-port quiet-dhcp
+	quiet-dhcp6 quiet-ra quiet-tftp ra-param read-ethers rebind-domain-ok rebind-localhost-ok script-arp script-on-renewal selfmx
+	shared-network stop-dns-rebind strict-order strip-mac strip-subnet tag-if test tftp-lowercase tftp-max tftp-mtu tftp-no-blocksize
+	tftp-no-fail tftp-port-range tftp-root tftp-secure tftp-single-port tftp-unique-root trust-anchor umbrella use-stale-cache user`)
 
 // readConf reads dnsmasq's configuration.
 func (s source) readConf(b *builder) error {

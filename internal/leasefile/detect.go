@@ -145,7 +145,7 @@ func byKeys(name string, data []byte, hint string) (string, error) {
 }
 
 var (
-	optionLine = regexp.MustCompile(`^(--)?[a-z][a-z0-9-]*[a-z0-9]( *=.*)?$`)
+	optionLine = regexp.MustCompile(`^(--)?[a-z][a-zA-Z0-9-]*[a-zA-Z0-9]( *=.*)?$`)
 	number     = regexp.MustCompile(`^[0-9]+$`)
 )
 

@@ -2,6 +2,10 @@ package leasefile
 
 import (
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -176,6 +180,46 @@ func TestHostsFileSaysWhatItLacksInFewLines(t *testing.T) {
 `
 	if err != nil || string(got) != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+	}
+}
+
+// TestRealDnsmasqTakesWhatIsWritten, and the notations that are read.
+func TestRealDnsmasqTakesWhatIsWritten(t *testing.T) {
+	dnsmasq, err := exec.LookPath("dnsmasq")
+	if err != nil {
+		t.Fatalf("what is written is tried with the real dnsmasq: %v; run `make deps`", err)
+	}
+	takes := func(args ...string) {
+		if out, err := exec.CommandContext(t.Context(), dnsmasq, append([]string{"--test", "--user=root"}, args...)...).CombinedOutput(); err != nil {
+			t.Errorf("dnsmasq --test %v: %v: %s", args, err, out)
+		}
+	}
+	put := func(data string) string {
+		file := filepath.Join(t.TempDir(), "dnsmasq.conf")
+		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "--conf-file=" + file
+	}
+	// What names other files is not here, nor what no dnsmasq knows.
+	notations := regexp.MustCompile(`(?m)^(conf-dir|addn-hosts|log-qeuries).*\n`).ReplaceAllString(string(read(t, "testdata/dnsmasq.conf")), "")
+	takes(put(notations))
+	takes("--conf-file=/dev/null", "--dhcp-hostsfile=testdata/dhcp-hosts")
+	r, err := Read("dnsmasq.conf", []byte(notations), DnsmasqConf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"12h", "infinite", "ignore", "true", "7", "12.5", "My_App.1", "a-b", "x_y", "0x10", "id", "tag"} {
+		r.Reservations = append(r.Reservations, admin.Reservation{Name: name, Address: netip.AddrFrom4([4]byte{172, 16, 9, byte(i)})})
+	}
+	r.Records = append(r.Records, admin.Record{Name: "txt.lab", Type: "TXT", Value: `"a, \"b\" #c" "d\\e"`}, admin.Record{Name: "_x._udp.lab", Type: "SRV", Value: "0 0 53 ns.lab."})
+	data, _, err := Write(DnsmasqConf, r.Content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	takes(put(string(data)))
+	if t.Failed() {
+		t.Logf("%s", data)
 	}
 }
 
