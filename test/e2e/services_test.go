@@ -107,6 +107,22 @@ func (h *host) is(name string, want ...string) {
 	})
 }
 
+// dnsUp waits until the host's DNS can be asked.
+func (h *host) dnsUp() {
+	h.t.Helper()
+	h.eventually(30*time.Second, func() string {
+		var err error
+		h.inNet(func() {
+			q := new(dns.Msg).SetQuestion("dockstack.", dns.TypeSOA)
+			_, _, err = (&dns.Client{Timeout: time.Second}).Exchange(q, net.JoinHostPort(hostDNS, "53"))
+		})
+		if err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
 // replicas are the addresses of a project's containers of a service.
 func (h *host) replicas(project, service string, n int) []string {
 	h.t.Helper()
@@ -168,6 +184,7 @@ func TestServices(t *testing.T) {
 	t.Run("restart of the plugin", func(t *testing.T) {
 		c := c.in(t)
 		c.h1.killPlugin()
+		c.h1.dnsUp()
 		c.h1.is("web.dockstack", all...)
 		c.h1.is("front-end.dockstack", all...)
 	})
