@@ -42,6 +42,9 @@ type Config struct {
 	// first. It is called for every forwarded query and must not block.
 	// Addresses that the server itself listens on are left out.
 	Forwarders func() []netip.AddrPort
+	// Self tells of addresses that lead to the server, beside those that it
+	// listens on; nobody is asked there. Nil: none.
+	Self func(netip.AddrPort) bool
 	// ResolvConf is the file that lists the resolvers when Forwarders is nil;
 	// it is read again when it changes. Default "/etc/resolv.conf".
 	ResolvConf string
@@ -62,6 +65,10 @@ type Config struct {
 	// one client. Defaults 256 and 32.
 	MaxConns, MaxConnsPerAddr int
 
+	// Suggest says what a name that does not exist may have been meant for, as
+	// the end of a sentence, or "": Explain adds it. all are the names that there
+	// are. Nil: nothing is suggested.
+	Suggest func(want string, all []string) string
 	// Clients are served beside loopback, the host and the overlays.
 	Clients []netip.Prefix
 	// Secondaries may transfer our zones and are notified of changes.
@@ -103,6 +110,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Forwarders == nil {
 		c.Forwarders = ResolvConf(c.ResolvConf)
+	}
+	if c.Suggest == nil {
+		c.Suggest = func(string, []string) string { return "" }
 	}
 	setDefault(&c.MaxInFlight, defaultMaxInFlight)
 	setDefault(&c.UpstreamTimeout, defaultUpstreamTimeout)

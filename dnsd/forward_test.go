@@ -137,6 +137,24 @@ func TestNeverAsksItself(t *testing.T) {
 	}
 }
 
+func TestNeverAsksWhatLeadsToItself(t *testing.T) {
+	up := startUpstream(t, func(_ string, q *dns.Msg) *dns.Msg { return withA(q, 1) })
+	cfg := forwarding(up.addr)
+	cfg.Self = func(a netip.AddrPort) bool { return a == up.addr }
+	cfg.Routes = func() []Route { return []Route{{Domain: "corp.example", Resolvers: []netip.AddrPort{up.addr}}} }
+	_, addr := serve(t, cfg, theNames())
+	for _, name := range []string{"www.example.com A", "www.corp.example A"} {
+		m := query1(t, name)
+		m.SetEdns0(1232, false)
+		if a := ask(t, "udp", addr, m); a.Rcode != dns.RcodeServerFailure || !strings.Contains(a.String(), "apart from this server itself") {
+			t.Errorf("%s: %v", name, a)
+		}
+	}
+	if len(up.asked()) > 0 {
+		t.Errorf("it was asked %q", up.asked())
+	}
+}
+
 func TestWhatIsOursDoesNotLeaveTheHost(t *testing.T) {
 	up := startUpstream(t, func(_ string, q *dns.Msg) *dns.Msg { return withA(q, 1) })
 	_, addr := serve(t, forwarding(up.addr), theNames())

@@ -131,5 +131,5 @@ func (s *Server) Close() {
 
 func (s *Server) isSelf(addr netip.AddrPort) bool {
 	_, ok := (*s.self.Load())[addr]
-	return ok
+	return ok || s.cfg.Self != nil && s.cfg.Self(addr)
 }

@@ -13,7 +13,7 @@ func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
 	d := p.cfg.dns
 	cfg := dnsd.Config{
 		Zone: p.cfg.zone, Forwarders: p.forwarders(), Routes: func() []dnsd.Route { return p.cfg.routes },
-		Clients: d.clients, Secondaries: d.secondaries, Nameservers: d.nameservers,
+		Self: p.isDNS, Clients: d.clients, Secondaries: d.secondaries, Nameservers: d.nameservers,
 		CacheSize: d.cache, ClientRate: d.limit,
 	}
 	if cfgErr != nil {
@@ -28,25 +28,21 @@ func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
 	}, p.log)
 }
 
-// forwarders returns the resolvers that are not ourselves. The server knows
-// only the port that it listens on, and we are asked on another.
+// forwarders returns the resolvers that are asked for what no route has, without
+// ourselves.
 func (p *parts) forwarders() func() []netip.AddrPort {
 	all := func() []netip.AddrPort { return p.cfg.resolvers }
 	if len(p.cfg.resolvers) == 0 {
 		all = dnsd.ResolvConf(p.cfg.resolvConf())
 	}
-	return func() []netip.AddrPort { return p.others(all()) }
+	return func() []netip.AddrPort { return slices.DeleteFunc(slices.Clone(all()), p.isDNS) }
 }
 
-// others are those resolvers that are not ourselves.
-func (p *parts) others(all []netip.AddrPort) []netip.AddrPort {
+// isDNS tells whether addr is ours. The server knows only the port that it
+// listens on, and we are asked on another.
+func (p *parts) isDNS(addr netip.AddrPort) bool {
 	own := p.dnsAddrs.Load()
-	if own == nil {
-		return all
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(r netip.AddrPort) bool {
-		return r.Port() == dnsPort && slices.Contains(*own, r.Addr().Unmap())
-	})
+	return own != nil && addr.Port() == dnsPort && slices.Contains(*own, addr.Addr().Unmap())
 }
 
 // DNS is asked on its well-known port and listens on another, to which the
