@@ -30,8 +30,9 @@ type composer struct {
 	q     question
 	// beside is for names that stand in the answer.
 	beside *lookup
-	// told is the query's.
-	told *[]string
+	// told is the query's, suggest the settings'.
+	told    *[]string
+	suggest func(want string, all []string) string
 }
 
 func newComposer(l *lookup, req *dns.Msg, q *query) *composer {

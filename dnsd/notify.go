@@ -26,18 +26,21 @@ var (
 // notify tells the secondary at the address of every change of our zones (RFC
 // 1996), the first time when the names are known. One that is silent is told
 // again, by and by less often, until it has heard of the last change.
-func (s *Server) notify(at netip.AddrPort) {
+func (s *Server) notify(ctx context.Context, at netip.AddrPort) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
 	var heard uint32
 	known, silent := false, false
 	retry := notifyRetry
-	for wait := notifyEvery; s.pause(wait); {
+	for wait := notifyEvery; s.pause(wait) && ctx.Err() == nil; {
 		wait = notifyEvery
 		names := s.names()
 		if names == nil || known && names.Serial() == heard {
 			continue
 		}
 		serial := names.Serial()
-		if err := s.tellAll(at, serial); err != nil {
+		if err := s.tellAll(ctx, at, serial); err != nil {
 			if !silent {
 				s.log.Warn("DNS cannot tell a secondary of a change; it is told again", "addr", at, "err", err)
 			}
@@ -53,13 +56,13 @@ func (s *Server) notify(at netip.AddrPort) {
 
 // tellAll tells one secondary of all zones. Whatever it answers, it heard: a
 // zone that it does not have is its own affair.
-func (s *Server) tellAll(at netip.AddrPort, serial uint32) error {
+func (s *Server) tellAll(ctx context.Context, at netip.AddrPort, serial uint32) error {
 	for _, zone := range s.zones() {
 		m := new(dns.Msg).SetNotify(zone + ".")
 		m.Answer = []dns.RR{s.zone.soa(zone+".", serial)}
-		ctx, cancel := context.WithTimeout(s.ctx, notifyWait)
+		wait, cancel := context.WithTimeout(ctx, notifyWait)
 		c := dns.Client{Net: "udp", Timeout: notifyWait}
-		_, _, err := c.ExchangeContext(ctx, m, at.String())
+		_, _, err := c.ExchangeContext(wait, m, at.String())
 		cancel()
 		if err != nil {
 			return err

@@ -95,7 +95,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) Run(ctx context.Context) {
 	defer s.Close()
 	for _, at := range s.cfg.Secondaries {
-		s.wg.Go(func() { s.notify(at) })
+		s.wg.Go(func() { s.notify(ctx, at) })
 	}
 	retry, own := time.NewTicker(retryEvery), time.NewTicker(ownRefresh)
 	defer retry.Stop()

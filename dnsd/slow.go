@@ -101,7 +101,7 @@ func (s *Server) respond(req *dns.Msg, q *query) (*dns.Msg, *forward) {
 	c := newComposer(s.lookup(), req, q)
 	v := c.judge(question.Name)
 	if q.told != nil {
-		c.told = q.told
+		c.told, c.suggest = q.told, s.cfg.Suggest
 		c.tell(&v)
 	}
 	switch {

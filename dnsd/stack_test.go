@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/dockstack/dockstack/internal/nearest"
 )
 
 // service makes lines, with "out " before those that are unhealthy, the
@@ -257,7 +259,7 @@ func TestAddressesStandBesideServices(t *testing.T) {
 func TestExplanations(t *testing.T) {
 	names := theStack()
 	names.machine = "h1"
-	s := newServer(t, Config{Nameservers: []Nameserver{{Name: "ns1.dockstack", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}}, names)
+	s := newServer(t, Config{Suggest: nearest.Hint, Nameservers: []Nameserver{{Name: "ns1.dockstack", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}}, names)
 	for _, tt := range []struct{ client, ask, want string }{
 		{local, "db.dockstack A", "container db on network internal, host h1"},
 		{local, "db.dockstack AAAA", "container db on network internal, host h1; there are no AAAA records of it"},

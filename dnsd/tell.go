@@ -7,21 +7,19 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
-
-	"github.com/dockstack/dockstack/internal/nearest"
 )
 
 // tell notes where v comes from, of which the lookup has all still.
 func (c *composer) tell(v *verdict) {
 	l, q := c.l, &c.q
-	what := ""
+	var what string
 	switch v.kind {
 	case kindForward:
 		return // whoever forwards it knows
 	case kindNotReady:
 		what = notReadyReason
 	case kindNXDomain:
-		what = l.missing(q)
+		what = c.missing()
 	case kindSOA, kindNS:
 		what = "the zone itself"
 	default:
@@ -61,8 +59,9 @@ func (l *lookup) source(q *question, v *verdict) string {
 		return fmt.Sprintf("%s holds %s", l.container(h), h.Addr)
 	case fromLocalhost:
 		return "localhost is fixed (RFC 6761)"
+	default:
+		return "the zone itself"
 	}
-	return "the zone itself"
 }
 
 // container is h for people.
@@ -201,7 +200,8 @@ func list(names []string) string {
 }
 
 // missing tells why q's name does not exist, and what may have been meant.
-func (l *lookup) missing(q *question) string {
+func (c *composer) missing() string {
+	l, q := c.l, &c.q
 	if isReverse(q.name) {
 		if r := parseReverse(q.name); r.whole() {
 			return fmt.Sprintf("no live container and no record has %s, in a subnet of ours", r.addr)
@@ -219,7 +219,7 @@ func (l *lookup) missing(q *question) string {
 		}
 		rest = rest[service.base:]
 	}
-	return what + nearest.Hint(rest, l.everyName(rest))
+	return what + c.suggest(rest, l.everyName(rest))
 }
 
 // missingPort tells which ports there are instead of the one that service

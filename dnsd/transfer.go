@@ -3,6 +3,7 @@ package dnsd
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -99,8 +100,9 @@ func (x *transfer) find() (fault *dns.Msg, ok bool) {
 	case kindSOA:
 		x.soa = x.l.zone.soa(x.name+".", v.serial)
 		return nil, true
+	default:
+		return x.s.refusal(x.req, dns.RcodeNotAuth), false
 	}
-	return x.s.refusal(x.req, dns.RcodeNotAuth), false
 }
 
 // run sends the zone, the SOA record first and last. Who has it already gets
@@ -129,7 +131,7 @@ func (x *transfer) isCurrent() bool {
 		return false
 	}
 	theirs, ok := x.req.Ns[0].(*dns.SOA)
-	return ok && int32(x.soa.Serial-theirs.Serial) <= 0 //nolint:gosec // serials wrap
+	return ok && int32(x.soa.Serial-theirs.Serial) <= 0
 }
 
 // put adds a record to the message to come.
@@ -194,26 +196,37 @@ func (x *transfer) forwardZone() {
 // named puts what leads to h by name: the name and its label, by themselves
 // and in h's network, and the services of each.
 func (x *transfer) named(name string, h Host) {
-	bases := [...]string{name, Label(name)}
-	networks := [...]string{"", strings.ToLower(h.Network), strings.ToLower(h.Overlay), Label(h.Network), Label(h.Overlay)}
-	for i, base := range bases {
-		for j, network := range networks {
-			full := base
-			if j > 0 {
-				if network == "" || h.Network == "" && (j == 1 || j == 3) || h.Overlay == "" && (j == 2 || j == 4) {
-					continue
-				}
-				full += "." + network
-			}
-			if i > 0 && base == name || !nameable(full) || len(full)+len(x.l.zone.dotted) > 250 {
+	ports := x.l.names.Ports(h)
+	for _, base := range distinct(name, Label(name)) {
+		x.base(base, ports)
+		for _, network := range []string{h.Network, h.Overlay} {
+			if network == "" {
 				continue
 			}
-			full += x.l.zone.dotted
-			x.owner(full)
-			for _, p := range x.l.names.Ports(h) {
-				x.owner(serviceOwner(p, full))
+			for _, n := range distinct(strings.ToLower(network), Label(network)) {
+				x.base(base+"."+n, ports)
 			}
 		}
+	}
+}
+
+// distinct is a, and b if that is another.
+func distinct(a, b string) []string {
+	if a == b {
+		return []string{a}
+	}
+	return []string{a, b}
+}
+
+// base puts what stands at a name before the zone, and its services.
+func (x *transfer) base(name string, ports []Port) {
+	if !nameable(name) {
+		return
+	}
+	name += x.l.zone.dotted
+	x.owner(name)
+	for _, p := range ports {
+		x.owner(serviceOwner(p, name))
 	}
 }
 
@@ -249,15 +262,14 @@ func (x *transfer) owner(name string) {
 			x.verdict(name, &v)
 		case kindSRV, kindRecords, kindPTR:
 			x.verdict(name, &v)
+		default: // nothing of that type
 		}
 	}
 }
 
 func appendOnce(types []uint16, t uint16) []uint16 {
-	for _, have := range types {
-		if have == t {
-			return types
-		}
+	if slices.Contains(types, t) {
+		return types
 	}
 	return append(types, t)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/dockstack/dockstack/dnsd"
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/link"
+	"github.com/dockstack/dockstack/internal/nearest"
 )
 
 func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
@@ -14,7 +15,7 @@ func (p *parts) buildDNS(cfgErr error) (*dnsd.Server, error) {
 	cfg := dnsd.Config{
 		Zone: p.cfg.zone, Forwarders: p.forwarders(), Routes: func() []dnsd.Route { return p.cfg.routes },
 		Self: p.isDNS, Clients: d.clients, Secondaries: d.secondaries, Nameservers: d.nameservers,
-		CacheSize: d.cache, ClientRate: d.limit,
+		CacheSize: d.cache, ClientRate: d.limit, Suggest: nearest.Hint,
 	}
 	if cfgErr != nil {
 		cfg.Zone = "" // the default: the setting may be what is wrong
