@@ -220,8 +220,9 @@ func size(width, height int64, scale float64) step {
 	return command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: scale, Mobile: width < 500})
 }
 
+// colours also keeps the page from scrolling softly: who clicks then misses.
 func colours(scheme string) step {
-	return command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	return command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
 }
 
 // shotsEnv names a directory where TestShots leaves its pictures.
@@ -258,7 +259,7 @@ func (v *visitor) shoot(file string) {
 const contained = `(() => {
 	const w = document.documentElement.clientWidth, over = document.documentElement.scrollWidth - w;
 	if (over <= 0) return '';
-	return over + ' px: ' + [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > w + 1 && !e.closest('.scroll, .unseen, svg')).slice(0, 5).map((e) => e.tagName + '.' + e.className).join(', ');
+	return over + ' px: ' + [...document.querySelectorAll('body *')].filter((e) => (e.getBoundingClientRect().right > w + 1 || e.clientWidth && e.scrollWidth > e.clientWidth + 1) && !e.closest('.scroll, .unseen')).slice(0, 5).map((e) => e.tagName + '.' + e.getAttribute('class') + ' ' + e.textContent.trim().slice(0, 20)).join(', ');
 })()`
 
 func (v *visitor) fits(what string) {

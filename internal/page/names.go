@@ -100,8 +100,8 @@ func matcher(v view) func(admin.Lease) bool {
 	}
 	return func(l admin.Lease) bool {
 		switch {
-		case v.Network != "" && v.Network != networkOf(l.Network, l.Pool),
-			v.Host != "" && v.Host != l.Host && v.Host != l.HostID,
+		case v.Network != "" && v.Network != admin.Plain(networkOf(l.Network, l.Pool)),
+			v.Host != "" && v.Host != admin.Plain(l.Host) && v.Host != l.HostID,
 			v.State == admin.StateReserved && !l.Reserved,
 			v.State != "" && v.State != admin.StateReserved && v.State != l.State:
 			return false

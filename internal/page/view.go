@@ -43,7 +43,8 @@ const (
 // page is shown in any case.
 func parseView(q url.Values) view {
 	text := func(key string) string {
-		s := strings.ToValidUTF8(strings.TrimSpace(q.Get(key)), "")
+		// In the form in which names are shown.
+		s := admin.Plain(strings.ToValidUTF8(strings.TrimSpace(q.Get(key)), ""))
 		if len(s) > maxText {
 			s = s[:maxText]
 			for !utf8.ValidString(s) {
