@@ -236,4 +236,3 @@ func TestRecordsJoinAndLeave(t *testing.T) {
 		return nil
 	})
 }
-

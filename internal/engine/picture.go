@@ -110,17 +110,7 @@ func (p *Picture) add(s *container.Summary) {
 	if s.Health != nil && s.Health.Status != container.NoHealthcheck {
 		c.Health = string(s.Health.Status)
 	}
-	if !strings.EqualFold(s.Labels[labelOneOff], "true") {
-		c.Project, c.Service = s.Labels[labelProject], s.Labels[labelService]
-	}
-	for k, v := range s.Labels {
-		if strings.HasPrefix(k, labelPrefix) {
-			if c.Labels == nil {
-				c.Labels = map[string]string{}
-			}
-			c.Labels[k] = v
-		}
-	}
+	c.label(s.Labels)
 	if s.NetworkSettings != nil && c.Running {
 		for _, e := range s.NetworkSettings.Networks {
 			if e == nil || e.EndpointID == "" {
@@ -137,6 +127,22 @@ func (p *Picture) add(s *container.Summary) {
 		}
 	}
 	p.Containers = append(p.Containers, c)
+}
+
+// label takes over what the labels say.
+func (c *Container) label(labels map[string]string) {
+	if !strings.EqualFold(labels[labelOneOff], "true") {
+		c.Project, c.Service = labels[labelProject], labels[labelService]
+	}
+	for k, v := range labels {
+		if !strings.HasPrefix(k, labelPrefix) {
+			continue
+		}
+		if c.Labels == nil {
+			c.Labels = map[string]string{}
+		}
+		c.Labels[k] = v
+	}
 }
 
 // running tells whether a container in that state has a process, or is about to

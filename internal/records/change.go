@@ -85,14 +85,14 @@ func (r *Records) fits(rec Record) (chain []string, err error) {
 	if rec.Type != dns.TypeCNAME {
 		return nil, nil
 	}
-	path := rec.Name
+	path := []string{rec.Name}
 	for next := strings.TrimSuffix(rec.Data, "."); ; {
-		path += " → " + next
+		path = append(path, next)
 		if next == rec.Name {
-			return nil, fmt.Errorf("%w: CNAMEs would lead in a circle: %s", ErrClash, path)
+			return nil, fmt.Errorf("%w: CNAMEs would lead in a circle: %s", ErrClash, strings.Join(path, " → "))
 		}
 		if chain = append(chain, next); len(chain) > maxChain {
-			return nil, fmt.Errorf("%w: more than %d CNAMEs would lead to one another: %s", ErrClash, maxChain, path)
+			return nil, fmt.Errorf("%w: more than %d CNAMEs would lead to one another: %s", ErrClash, maxChain, strings.Join(path, " → "))
 		}
 		at := now.At(next)
 		if len(at) != 1 || at[0].Type != dns.TypeCNAME {
@@ -174,8 +174,7 @@ func (r *Records) change(ctx context.Context, decide func() (replaced map[string
 			return err
 		}
 		err = r.cfg.Store.Commit(ctx, ops, r.conds(replaced, rests)...)
-		var conflict *kv.Conflict
-		if errors.As(err, &conflict) {
+		if conflict, ok := errors.AsType[*kv.Conflict](err); ok {
 			r.learn(kv.Change{Ops: conflict.Now})
 			continue
 		}

@@ -196,10 +196,8 @@ func parseRR(rec Record) (dns.RR, error) {
 			dns.TypeSRV: "a priority, a weight, a port and a name, such as `0 10 5672 rabbitmq`", dns.TypeTXT: "texts of up to 255 letters each",
 		}[rec.Type])
 	}
-	if wire := make([]byte, dns.MaxMsgSize); rr != nil {
-		if _, err := dns.PackRR(rr, wire, 0, nil, false); err != nil {
-			return nil, fmt.Errorf("%w: %.80q does not fit a DNS record: %w", ErrUsage, rec.Data, err)
-		}
+	if _, err := dns.PackRR(rr, make([]byte, dns.MaxMsgSize), 0, nil, false); err != nil {
+		return nil, fmt.Errorf("%w: %.80q does not fit a DNS record: %w", ErrUsage, rec.Data, err)
 	}
 	return rr, nil
 }

@@ -46,8 +46,7 @@ func (r *Records) bring(ctx context.Context, name string, value []byte) error {
 	}
 	op := kv.Op{Key: Prefix + name, Value: value}
 	err := r.cfg.Store.Commit(ctx, []kv.Op{op}, kv.Cond{Key: op.Key, Absent: true})
-	var conflict *kv.Conflict
-	if errors.As(err, &conflict) {
+	if conflict, ok := errors.AsType[*kv.Conflict](err); ok {
 		r.learn(kv.Change{Ops: conflict.Now})
 		if bytes.Equal(r.raw[name], value) {
 			return nil
@@ -115,8 +114,8 @@ func (r *Records) Restore(ctx context.Context, dump []kv.Op, dry bool) (Restored
 			out.Done = true
 			return out, nil
 		}
-		var conflict *kv.Conflict
-		if !errors.As(err, &conflict) {
+		conflict, ok := errors.AsType[*kv.Conflict](err)
+		if !ok {
 			return out, fmt.Errorf("restore DNS records: %w", err)
 		}
 		r.learn(kv.Change{Ops: conflict.Now})

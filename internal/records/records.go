@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -123,7 +124,7 @@ func (r *Records) learn(c kv.Change) {
 	e := r.Now().edit()
 	if c.Whole {
 		if r.cfg.Standalone && !r.learned {
-			r.aside = cloneValues(r.raw)
+			r.aside = maps.Clone(r.raw)
 		}
 		r.learned = true
 		there := map[string]struct{}{}
@@ -173,12 +174,4 @@ func (r *Records) remove(e *edit, name string) {
 	delete(r.raw, name)
 	delete(r.bad, name)
 	e.set(name, nil)
-}
-
-func cloneValues(m map[string][]byte) map[string][]byte {
-	out := make(map[string][]byte, len(m))
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
 }

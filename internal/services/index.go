@@ -14,6 +14,8 @@ type Snapshot struct {
 	entries cow.Map[entryKey, *entry]
 	// names are in lower case; labels has those whose label differs.
 	names, labels cow.Map[string, []member]
+	// below has what ends in a dot and the key.
+	below cow.Map[string, []member]
 }
 
 // Member is a container that a service or alias leads to, on some networks.
@@ -74,6 +76,10 @@ func (s *Snapshot) Members(name string) Members { return s.names.Get(name) }
 // Labelled is Members for the label that Config.Label made of a name.
 func (s *Snapshot) Labelled(label string) Members { return s.labels.Get(label) }
 
+// Below are who has a service name or alias that ends in a dot and name, which
+// is in lower case.
+func (s *Snapshot) Below(name string) Members { return s.below.Get(name) }
+
 // Names yields every name that Members knows, in no order, until yield returns
 // false.
 func (s *Snapshot) Names(yield func(string) bool) {
@@ -109,10 +115,10 @@ func newIndex(label func(string) string) index {
 // edit is a snapshot being made.
 type edit struct {
 	*index
-	entries       cow.Map[entryKey, *entry]
-	begun         *cow.Edit[entryKey, *entry]
-	names, labels lists
-	changed       bool
+	entries              cow.Map[entryKey, *entry]
+	begun                *cow.Edit[entryKey, *entry]
+	names, labels, below lists
+	changed              bool
 }
 
 func (x *index) edit() *edit { return &edit{index: x, entries: x.now.entries} }
@@ -124,7 +130,7 @@ func (e *edit) begin() {
 	}
 	e.changed = true
 	e.begun = e.now.entries.Edit()
-	e.names, e.labels = newLists(e.now.names), newLists(e.now.labels)
+	e.names, e.labels, e.below = newLists(e.now.names), newLists(e.now.labels), newLists(e.now.below)
 }
 
 func (e *edit) get(k entryKey) *entry {
@@ -136,7 +142,7 @@ func (e *edit) get(k entryKey) *entry {
 
 func (e *edit) done() *Snapshot {
 	if e.changed {
-		e.now = &Snapshot{entries: e.begun.Done(), names: e.names.Done(), labels: e.labels.Done()}
+		e.now = &Snapshot{entries: e.begun.Done(), names: e.names.Done(), labels: e.labels.Done(), below: e.below.Done()}
 		e.changed = false
 	}
 	return e.now
@@ -193,6 +199,11 @@ func (e *edit) each(of *entry, fn func(l *lists, name string, m member)) {
 		fn(&e.names, name, m)
 		if label := strings.ToLower(e.label(name)); label != name {
 			fn(&e.labels, label, m)
+		}
+		for dot := range len(name) {
+			if name[dot] == '.' {
+				fn(&e.below, name[dot+1:], m)
+			}
 		}
 	}
 	f := of.facts

@@ -16,10 +16,30 @@ const labelHealth = "dockstack.health"
 func (s *Services) Observe(p engine.Picture, poolsOf func(network string) []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	want := s.wanted(p.Containers, poolsOf)
+	e := s.index.edit()
+	for name, value := range want {
+		s.take(e, s.cfg.Host, name, value)
+	}
+	for name := range s.mine {
+		if want[name] == nil {
+			e.remove(s.cfg.Host, name)
+			delete(s.mine, name)
+		}
+	}
+	s.want = want
+	s.publish(e)
+	if s.lacks() {
+		nudge(s.dirty)
+	}
+}
+
+// wanted is what the store should have of the containers.
+func (s *Services) wanted(all []engine.Container, poolsOf func(network string) []string) map[string][]byte {
 	pools := map[string][]string{}
 	want := map[string][]byte{}
-	for i := range p.Containers {
-		c := &p.Containers[i]
+	for i := range all {
+		c := &all[i]
 		if c.Name == "" || strings.Contains(c.Name, "/") {
 			continue
 		}
@@ -39,21 +59,7 @@ func (s *Services) Observe(p engine.Picture, poolsOf func(network string) []stri
 			want[c.Name] = f.encode()
 		}
 	}
-	e := s.index.edit()
-	for name, value := range want {
-		s.take(e, s.cfg.Host, name, value)
-	}
-	for name := range s.mine {
-		if want[name] == nil {
-			e.remove(s.cfg.Host, name)
-			delete(s.mine, name)
-		}
-	}
-	s.want = want
-	s.publish(e)
-	if s.lacks() {
-		nudge(s.dirty)
-	}
+	return want
 }
 
 // own is what is known of a container of this host, nil for nothing.
@@ -119,32 +125,34 @@ func (s *Services) lacks() bool {
 // differences are at most n of this host's containers of which the store does
 // not have what it should.
 func (s *Services) differences(n int) []string {
-	if s.want == nil {
-		return nil
-	}
 	var out []string
+	for name := range s.differing {
+		if out = append(out, name); len(out) >= n {
+			break
+		}
+	}
+	return out
+}
+
+func (s *Services) differing(yield func(string) bool) {
+	if s.want == nil {
+		return
+	}
 	for name, value := range s.want {
 		_, unsure := s.unsure[name]
-		if have, there := s.have[name]; unsure || !there || !bytes.Equal(have, value) {
-			if out = append(out, name); len(out) >= n {
-				return out
-			}
+		if have, there := s.have[name]; (unsure || !there || !bytes.Equal(have, value)) && !yield(name) {
+			return
 		}
 	}
 	for name := range s.have {
-		if _, wanted := s.want[name]; !wanted {
-			if out = append(out, name); len(out) >= n {
-				return out
-			}
+		if _, wanted := s.want[name]; !wanted && !yield(name) {
+			return
 		}
 	}
 	for name := range s.unsure {
 		_, wanted := s.want[name]
-		if _, there := s.have[name]; !wanted && !there {
-			if out = append(out, name); len(out) >= n {
-				return out
-			}
+		if _, there := s.have[name]; !wanted && !there && !yield(name) {
+			return
 		}
 	}
-	return out
 }

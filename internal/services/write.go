@@ -114,8 +114,7 @@ func (s *Services) commit(ctx context.Context, ops []kv.Op) error {
 	}
 	key, value := s.cfg.Hosts.Mark()
 	err := s.cfg.Store.Commit(ctx, ops, kv.Cond{Key: key, Value: value})
-	var conflict *kv.Conflict
-	if errors.As(err, &conflict) {
+	if conflict, ok := errors.AsType[*kv.Conflict](err); ok {
 		s.cfg.Hosts.Learn(kv.Change{Ops: conflict.Now})
 		return errors.New("this host's mark is not in the store")
 	}
