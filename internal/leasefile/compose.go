@@ -30,7 +30,10 @@ import (
 type composeReader struct {
 	*builder
 	project *types.Project
-	doc     *yamldoc.Doc
+	// parts are what stands under the top keys, by its name: services, networks.
+	parts map[string]map[string]yamldoc.Pair
+	// tops are the lines of the top keys.
+	tops map[string]int
 }
 
 func (s source) readCompose(b *builder) error {
@@ -38,7 +41,8 @@ func (s source) readCompose(b *builder) error {
 	if err != nil {
 		return err
 	}
-	c := composeReader{builder: b, doc: doc}
+	c := composeReader{builder: b, parts: map[string]map[string]yamldoc.Pair{}, tops: map[string]int{}}
+	c.index(doc)
 	if c.project, err = s.loadProject(); err != nil {
 		return c.composeError(err)
 	}
@@ -122,14 +126,35 @@ func (noFiles) Load(_ context.Context, p string) (string, error) {
 	return "", fmt.Errorf("another file, %q, is not read", p)
 }
 
+// index finds the lines of services and networks once. What is no mapping is
+// Compose's to complain of.
+func (c composeReader) index(doc *yamldoc.Doc) {
+	pairs, _ := doc.Top().Map()
+	for _, top := range pairs {
+		c.tops[top.Key] = top.Line
+		c.parts[top.Key] = map[string]yamldoc.Pair{}
+		below, _ := top.Value.Map()
+		for _, p := range below {
+			c.parts[top.Key][p.Key] = p
+		}
+	}
+}
+
 // line is where a path of keys stands, or the nearest of its beginning.
 func (c composeReader) line(path ...string) int {
-	for n := len(path); n > 0; n-- {
-		if _, line, ok := c.doc.Top().Get(path[:n]...); ok {
+	if len(path) < 2 {
+		return c.tops[path[0]]
+	}
+	part, ok := c.parts[path[0]][path[1]]
+	if !ok {
+		return c.tops[path[0]]
+	}
+	for n := len(path); n > 2; n-- {
+		if _, line, ok := part.Value.Get(path[2:n]...); ok {
 			return line
 		}
 	}
-	return 0
+	return part.Line
 }
 
 // badKey is how Compose says that it does not know one, and badPath what stands
@@ -214,7 +239,7 @@ func (c composeReader) fixedAddress(svc *types.ServiceConfig, name, network, key
 	line := c.line("services", svc.Name, "networks", network, key)
 	where := fmt.Sprintf("service %s, network %s: %s", svc.Name, network, key)
 	if text == "" {
-		if v, _, ok := c.doc.Top().Get("services", svc.Name, "networks", network, key); ok {
+		if v, _, ok := c.parts["services"][svc.Name].Value.Get("networks", network, key); ok {
 			if raw, _ := v.Scalar(); raw != "" {
 				c.wrong.Add(c.at(line), "%s %q comes out empty; set the variable in the environment or in .env beside the file", where, plain(raw))
 			}

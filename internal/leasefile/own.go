@@ -51,6 +51,7 @@ func (b *builder) keys(v yamldoc.Value, what string, known []string) []yamldoc.P
 	pairs, err := v.Map()
 	if err != nil {
 		b.wrong.Err(err)
+		return nil
 	}
 	for _, p := range pairs {
 		if !slices.Contains(known, p.Key) {
@@ -75,6 +76,9 @@ func (b *builder) words(v yamldoc.Value, what string, known []string) map[string
 
 func (b *builder) ownReservation(v yamldoc.Value) {
 	words := b.words(v, "a reservation", reservationKeys)
+	if len(words) == 0 && b.wrong.Any() {
+		return // which was said
+	}
 	r := admin.Reservation{Name: words["name"], Pool: words["pool"], Network: words["network"]}
 	if r.Name == "" || words["address"] == "" {
 		b.wrong.Add(v.At(), "a reservation needs a name and an address")
@@ -96,6 +100,9 @@ func (b *builder) ownReservation(v yamldoc.Value) {
 
 func (b *builder) ownRecord(v yamldoc.Value) {
 	words := b.words(v, "a record", recordKeys)
+	if len(words) == 0 && b.wrong.Any() {
+		return // which was said
+	}
 	r := admin.Record{Name: words["name"], Type: words["type"], Value: words["value"]}
 	switch {
 	case r.Name == "" || r.Value == "":

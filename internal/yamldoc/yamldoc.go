@@ -12,10 +12,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// What one document may cost: aliases and merge keys make a small file large.
+// What one document may cost: aliases and merge keys make a small file large. A
+// file without them has fewer keys than bytes.
 const (
-	maxPairs = 200_000
-	maxDepth = 32
+	morePairs = 200_000
+	maxDepth  = 32
 )
 
 // ErrNoMapping says that what should be a mapping is something else.
@@ -24,9 +25,10 @@ var ErrNoMapping = errors.New("is no mapping")
 // Doc is a document that has been read.
 type Doc struct {
 	// File is what errors call it.
-	File  string
-	top   *yaml.Node
-	pairs int
+	File string
+	top  *yaml.Node
+	// left is how many keys may yet be read.
+	left int
 }
 
 // Value is a place in a document. The zero Value is a key without a value.
@@ -63,7 +65,7 @@ func Parse(file string, data []byte) (*Doc, error) {
 		}
 		return nil, fmt.Errorf("%s:%d: a second document begins here; put each into a file of its own", file, second.Line)
 	}
-	d := &Doc{File: file, top: &first}
+	d := &Doc{File: file, top: &first, left: morePairs + len(data)}
 	if len(first.Content) == 1 {
 		d.top = first.Content[0]
 	}
@@ -227,8 +229,8 @@ func (d *Doc) pairsOf(n *yaml.Node, depth int) ([]Pair, error) {
 
 // key refuses a key that is no word, that stands twice, or that is one too many.
 func (d *Doc) key(of, key *yaml.Node, seen map[string]int) error {
-	if d.pairs++; d.pairs > maxPairs {
-		return fmt.Errorf("%s: more than %d keys, counting those that come by merge keys", d.At(of.Line), maxPairs)
+	if d.left--; d.left < 0 {
+		return fmt.Errorf("%s: aliases and merge keys make too many keys of a small file", d.At(of.Line))
 	}
 	if key.Kind != yaml.ScalarNode {
 		return fmt.Errorf("%s: a key is %s; it has to be a word", d.At(key.Line), kind(key))

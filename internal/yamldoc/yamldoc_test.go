@@ -73,7 +73,7 @@ func TestWideMerges(t *testing.T) {
 	}
 	text += "end: *a30\n"
 	v, _, _ := parse(t, text).Top().Get("end")
-	if _, err := v.Map(); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := v.Map(); err == nil || !strings.Contains(err.Error(), "too many keys") {
 		t.Errorf("got %v, want an error", err)
 	}
 }
