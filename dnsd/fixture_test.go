@@ -36,9 +36,22 @@ func (t *table) ByName(to []Host, name string) []Host {
 }
 func (t *table) ByLabel(to []Host, label string) []Host  { return append(to, t.byLabel[label]...) }
 func (t *table) ByService(to []Host, name string) []Host { return append(to, t.byService[name]...) }
-func (t *table) Machine(Host) string                     { return t.machine }
-func (t *table) Ports(h Host) []Port                     { return t.ports[h.Name] }
-func (t *table) Records(name string) []Record            { return t.records[name] }
+func (t *table) Below(to []Host, name string) []Host {
+	for n, list := range t.byName {
+		if strings.HasSuffix(n, "."+name) {
+			to = append(to, list...)
+		}
+	}
+	for _, s := range t.services {
+		if strings.HasSuffix(s, "."+name) {
+			to = append(to, t.byService[s]...)
+		}
+	}
+	return to
+}
+func (t *table) Machine(Host) string          { return t.machine }
+func (t *table) Ports(h Host) []Port          { return t.ports[h.Name] }
+func (t *table) Records(name string) []Record { return t.records[name] }
 func (t *table) RecordsFor(addr netip.Addr) []Record {
 	var found []Record
 	for _, name := range slices.Sorted(maps.Keys(t.records)) {
@@ -104,7 +117,9 @@ func newTable(hosts ...Host) *table {
 		t.byAddr[h.Addr] = h
 		for _, n := range []string{h.Network, h.Overlay} {
 			if n != "" {
-				t.networks[strings.ToLower(n)] = true
+				for n = strings.ToLower(n); n != ""; _, n, _ = strings.Cut(n, ".") {
+					t.networks[n], t.networks[Label(n)] = true, true
+				}
 			}
 		}
 	}

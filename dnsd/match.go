@@ -37,6 +37,8 @@ func (l *lookup) by(room []Host, tier origin, name string) []Host {
 		return l.names.ByName(room[:0], name)
 	case fromService:
 		return l.names.ByService(room[:0], name)
+	case fromBelow:
+		return l.names.Below(room[:0], name)
 	default:
 		return l.names.ByLabel(room[:0], name)
 	}

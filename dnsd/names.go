@@ -60,9 +60,13 @@ type Names interface {
 	// a network alias; name is that name in lower case or its Label. Network
 	// says where it holds.
 	ByService(to []Host, name string) []Host
+	// Below is ByName for all names of containers, services and aliases that
+	// end in a dot and name.
+	Below(to []Host, name string) []Host
 	// ByAddr returns who holds addr.
 	ByAddr(addr netip.Addr) (Host, bool)
-	// HasNetwork tells whether network is the name of a network or overlay.
+	// HasNetwork tells whether network is the name of a network or overlay, its
+	// Label, or the end of its name behind a dot.
 	HasNetwork(network string) bool
 	// Machine is what people call the host where h's container runs, "" where
 	// nobody knows or there is only one.

@@ -193,7 +193,7 @@ func (l *lookup) server(name string) *Nameserver {
 // below tells whether names stand below name, which then exists, empty (RFC
 // 8020); rest is its part before the zone.
 func (l *lookup) below(name, rest string) bool {
-	if l.names.HasNetwork(rest) || l.names.HasRecordsBelow(name) {
+	if l.names.HasNetwork(rest) || l.names.HasRecordsBelow(name) || len(l.search(l.spare, fromBelow, rest).hosts) > 0 {
 		return true
 	}
 	for i := range l.zone.servers {

@@ -33,7 +33,9 @@ type Snapshot struct {
 	names cow.Map[string, few]
 	// labels has only names whose label differs from the name itself.
 	labels cow.Map[string, few]
-	addrs  cow.Map[netip.Addr, few]
+	// below has the names that end in a dot and the key.
+	below cow.Map[string, few]
+	addrs cow.Map[netip.Addr, few]
 }
 
 // Names is the picture after the last commit.
@@ -59,6 +61,12 @@ func (s *Snapshot) AppendByLabel(to []Host, label string) []Host {
 	return s.hosts(to, s.labels.Get(strings.ToLower(label)))
 }
 
+// AppendBelow appends the addresses of containers whose names end in a dot and
+// name.
+func (s *Snapshot) AppendBelow(to []Host, name string) []Host {
+	return s.hosts(to, s.below.Get(strings.ToLower(name)))
+}
+
 // ByAddr returns who holds addr.
 func (s *Snapshot) ByAddr(addr netip.Addr) (Host, bool) {
 	found := s.addrs.Get(addr)
@@ -69,7 +77,8 @@ func (s *Snapshot) ByAddr(addr netip.Addr) (Host, bool) {
 }
 
 // HasNetwork tells whether network is the name of a network or overlay that
-// is in use, compared without regard to case.
+// is in use, its label, or the end of its name behind a dot, compared without
+// regard to case.
 func (s *Snapshot) HasNetwork(network string) bool {
 	_, ok := s.networks[strings.ToLower(network)]
 	return ok
@@ -97,11 +106,15 @@ type edit struct {
 	label  func(string) string
 	names  *cow.Edit[string, few]
 	labels *cow.Edit[string, few]
+	below  *cow.Edit[string, few]
 	addrs  *cow.Edit[netip.Addr, few]
 }
 
 func (r *Registry) edit(s *Snapshot) *edit {
-	return &edit{label: r.cfg.Label, names: s.names.Edit(), labels: s.labels.Edit(), addrs: s.addrs.Edit()}
+	return &edit{
+		label: r.cfg.Label, names: s.names.Edit(), labels: s.labels.Edit(),
+		below: s.below.Edit(), addrs: s.addrs.Edit(),
+	}
 }
 
 // keys are where a lease is found; label is "" where it adds nothing.
@@ -125,6 +138,7 @@ func (e *edit) add(l *lease) {
 	if label != "" {
 		add(e.labels, label, l)
 	}
+	eachEnd(name, func(end string) { add(e.below, end, l) })
 }
 
 func (e *edit) remove(l *lease) {
@@ -134,10 +148,20 @@ func (e *edit) remove(l *lease) {
 	if label != "" {
 		remove(e.labels, label, l)
 	}
+	eachEnd(name, func(end string) { remove(e.below, end, l) })
+}
+
+// eachEnd calls fn with each end of name that stands behind a dot.
+func eachEnd(name string, fn func(end string)) {
+	for dot := range len(name) {
+		if name[dot] == '.' {
+			fn(name[dot+1:])
+		}
+	}
 }
 
 func (e *edit) into(s *Snapshot) {
-	s.names, s.labels, s.addrs = e.names.Done(), e.labels.Done(), e.addrs.Done()
+	s.names, s.labels, s.below, s.addrs = e.names.Done(), e.labels.Done(), e.below.Done(), e.addrs.Done()
 }
 
 // firstSnapshot is the picture of what was loaded. Its serial is the time, so
@@ -171,7 +195,7 @@ func looksSame(a, b *lease, before, after []bool) bool {
 func (s *Snapshot) after(t *tx) *Snapshot {
 	n := &Snapshot{
 		serial: max(s.serial+1, uint32(t.now.Unix())),
-		pools:  s.pools, networks: s.networks, names: s.names, labels: s.labels, addrs: s.addrs,
+		pools:  s.pools, networks: s.networks, names: s.names, labels: s.labels, below: s.below, addrs: s.addrs,
 		up: t.r.hosts.alive, ids: t.r.hosts.ids,
 	}
 	var e *edit
@@ -217,7 +241,9 @@ func (r *Registry) namePools(s *Snapshot) {
 		}
 		for _, name := range []string{p.networkName(), p.rec.Overlay} {
 			if name != "" {
-				s.networks[strings.ToLower(name)] = struct{}{}
+				name = strings.ToLower(name)
+				s.networks[name], s.networks[r.cfg.Label(name)] = struct{}{}, struct{}{}
+				eachEnd(name, func(end string) { s.networks[end] = struct{}{} })
 			}
 		}
 	}

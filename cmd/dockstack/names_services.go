@@ -60,6 +60,13 @@ func (n *names) ByService(to []dnsd.Host, name string) []dnsd.Host {
 	return to
 }
 
+// Below joins whose names, by their own, a service's or an alias, end in a dot
+// and name.
+func (n *names) Below(to []dnsd.Host, name string) []dnsd.Host {
+	var room [8]ipam.Host
+	return n.join(hosts(to, n.AppendBelow(room[:0], name)), n.services.Below(name))
+}
+
 func (n *names) join(to []dnsd.Host, members services.Members) []dnsd.Host {
 	var room [8]ipam.Located
 	for i := range members {
