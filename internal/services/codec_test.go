@@ -56,8 +56,8 @@ func TestBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		wild := rapid.OneOf(rapid.String(), rapid.StringMatching(`["\\<>é]{100,253}`))
 		f := Facts{Project: wild.Draw(t, "project"), Service: wild.Draw(t, "service")}
-		for range rapid.IntRange(0, 100).Draw(t, "networks") {
-			f.On = append(f.On, On{Pools: rapid.SliceOfN(wild, 0, 10).Draw(t, "pools"), Aliases: rapid.SliceOfN(wild, 0, 20).Draw(t, "aliases")})
+		for range rapid.IntRange(0, 8).Draw(t, "networks") {
+			f.On = append(f.On, On{Pools: rapid.SliceOfN(wild, 0, 3).Draw(t, "pools"), Aliases: rapid.SliceOfN(wild, 0, 6).Draw(t, "aliases")})
 		}
 		for p := range rapid.IntRange(0, 1000).Draw(t, "ports") {
 			f.Ports = append(f.Ports, Port{Number: uint16(p), Proto: "tcp"})
