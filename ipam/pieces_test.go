@@ -364,3 +364,32 @@ func TestLateCommitOfACutOffImport(t *testing.T) {
 		}
 	}
 }
+
+// A note that can't be read is told to people, and keeps nobody from his work.
+func TestUnreadableNote(t *testing.T) {
+	for what, note := range map[string]map[string]string{
+		"no note":        {"import/h1": "x"},
+		"newer":          {"import/h1": `{"v":9}`},
+		"no part":        {"import/h1": `{"v":1,"parts":1}`, "import/h1/0": "x"},
+		"a bad lease":    {"import/h1": `{"v":1,"parts":1}`, "import/h1/0": `{"items":[{"pool":"172.16.0.0/24","name":"x","new":"AQ=="}]}`},
+		"a bad pool":     {"import/h1": `{"v":1,"parts":1}`, "import/h1/0": `{"pools":[{"id":"172.16.0.0/24","new":"e30="}]}`},
+		"an old bad one": {"import/h1": `{"v":1,"parts":1}`, "import/h1/0": `{"items":[{"pool":"172.16.0.0/24","name":"x","old":"/w=="}]}`},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := newCluster(t, "h1", "h2")
+			h1 := c.hosts["h1"]
+			for key, value := range note {
+				h1.ok(c.store.Commit(t.Context(), []kv.Op{{Key: key, Value: []byte(value)}}))
+			}
+			c.eventually("the problem is told", func() bool {
+				p := h1.reg.Problems()
+				return len(p) == 1 && strings.Contains(p[0], "an import was cut off in the middle and can't be undone") && strings.Contains(p[0], "import/h1")
+			})
+			h1.gets("web", "172.16.0.2")
+			h1.ok(h1.reg.Flush(h1.ctx))
+			if _, err := h1.reg.Import(h1.ctx, ipam.Import{Reservations: reservations("x 172.16.0.9")}); err == nil {
+				t.Error("the next import goes on as if nothing was")
+			}
+		})
+	}
+}

@@ -150,6 +150,9 @@ func (pl *putBack) readLease(op kv.Op, addrs map[nameID]string) error {
 	}
 	addrs[at] = name
 	l.live = false
+	if l.host == nowhere && !pl.t.r.shared() {
+		l.host = me // as it would be read at start
+	}
 	pl.leases[nameID{id, l.name}] = l
 	return nil
 }

@@ -208,3 +208,37 @@ func TestDumpWaitsForAnImport(t *testing.T) {
 		t.Errorf("in the middle of an import there is a dump: %v", dumped)
 	}
 }
+
+// FuzzRestore has a restore take anything: it refuses it, or leaves a store that
+// can be read again and has what it says.
+func FuzzRestore(f *testing.F) {
+	then := inNetwork(f, "172.16.0.0/24")
+	then.gets("web", "172.16.0.2")
+	then.gets("db", "172.16.0.3")
+	then.release("172.16.0.3")
+	dump, err := then.reg.Dump(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, op := range dump {
+		f.Add(op.Key, op.Value, "lease/172.16.0.0/24/x", []byte("\x01\x01\x80\xa0\xab\xfe\xf9\x62\x04\xac\x10\x00\x09"))
+	}
+	f.Fuzz(func(t *testing.T, key1 string, value1 []byte, key2 string, value2 []byte) {
+		w := inNetwork(t, "172.16.0.0/24")
+		w.fixes("live", "172.16.0.9")
+		report, err := w.reg.RestoreDump(w.ctx, ipam.Restore{Records: append(slices.Clone(dump), kv.Op{Key: key1, Value: value1}, kv.Op{Key: key2, Value: value2})})
+		if report.Done != (err == nil) {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		w.holds("172.16.0.9", "live live fixed")
+		before, err := w.reg.Leases(w.ctx, ipam.LeaseFilter{})
+		w.ok(err)
+		w.ok(w.reg.Flush(w.ctx))
+		w.open()
+		after, err := w.reg.Leases(w.ctx, ipam.LeaseFilter{})
+		w.ok(err)
+		if !slices.Equal(before, after) {
+			t.Fatalf("a restart finds\n%v\nwas\n%v", after, before)
+		}
+	})
+}

@@ -3,7 +3,11 @@ package ipam
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
+
+	"github.com/dockstack/dockstack/internal/kv"
 )
 
 // undoLeft undoes what this host found at its start, unless somebody is at it.
@@ -18,6 +22,12 @@ func (r *Registry) undoLeft(ctx context.Context) error {
 	}
 	defer func() { <-r.working }()
 	_, err := r.undoOf(ctx, r.cfg.Host)
+	if errors.Is(err, kv.ErrDamaged) || errors.Is(err, kv.ErrNewer) {
+		// Somebody has to look at it; all else goes on.
+		return r.read(ctx, func(*tx) {
+			r.problem(intentKey(r.cfg.Host), fmt.Sprintf("an import was cut off in the middle and can't be undone: %v; look at its names, then remove the keys %s… from the store", err, intentKey(r.cfg.Host)))
+		})
+	}
 	return err
 }
 

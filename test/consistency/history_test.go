@@ -15,14 +15,17 @@ const (
 	stops              // ReleaseAddress
 	reserves
 	unreserves
-	writes // a host wrote later what it had decided alone
-	dies   // a host's mark is gone
+	imports  // one of an Import's names
+	releases // Release, or the old name of RenameLease
+	comes    // the new name of RenameLease
+	writes   // a host wrote later what it had decided alone
+	dies     // a host's mark is gone
 	returns
 	ends // what the store has at the end
 )
 
 func (k kind) String() string {
-	return [...]string{"starts", "stops", "reserves", "unreserves", "writes", "dies", "returns", "ends"}[k]
+	return [...]string{"starts", "stops", "reserves", "unreserves", "imports", "releases", "comes", "writes", "dies", "returns", "ends"}[k]
 }
 
 // outcome is what became of a request.

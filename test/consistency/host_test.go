@@ -86,7 +86,7 @@ func (h *host) boot(ctx context.Context) {
 	h.w.ok(err)
 	shared, err := h.w.net.open(h.n)
 	h.w.ok(err)
-	p := &process{local: local, spy: newSpy(h.w, shared, local)}
+	p := &process{local: local, spy: newSpy(h, shared, local)}
 	ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	news := make(chan struct{}, 1)
 	nudge := func() {
@@ -219,6 +219,26 @@ func (h *host) forget(c *container) {
 
 // record notes a request of p's registry, and its answer.
 func (h *host) record(p *process, e event, do func() (netip.Prefix, error)) error {
+	e, err := h.watch(p, e, do)
+	h.w.hist.add(e)
+	return err
+}
+
+// recordAll notes a request that is about several names at once.
+func (h *host) recordAll(p *process, all []event, do func() error) error {
+	first, err := h.watch(p, all[0], func() (netip.Prefix, error) { return netip.Prefix{}, do() })
+	for _, e := range all {
+		e.host, e.by, e.out, e.err, e.call, e.ret = first.host, first.by, first.out, first.err, first.call, first.ret
+		if e.out == done {
+			e.got = e.addr
+		}
+		h.w.hist.add(e)
+	}
+	return err
+}
+
+// watch makes a request and says what became of it.
+func (h *host) watch(p *process, e event, do func() (netip.Prefix, error)) (event, error) {
 	e.host, e.by = h.n, -1
 	sure := false
 	select {
@@ -255,6 +275,5 @@ func (h *host) record(p *process, e event, do func() (netip.Prefix, error)) erro
 		e.out = refused
 	}
 	h.w.tally(e, err)
-	h.w.hist.add(e)
-	return err
+	return e, err
 }

@@ -115,8 +115,12 @@ func (s *step) take(own bool) bool {
 	switch s.e.kind {
 	case starts:
 		return s.start()
-	case reserves:
+	case reserves, imports:
 		return s.reserve()
+	case releases:
+		return s.giveUp()
+	case comes:
+		return s.come()
 	case unreserves:
 		switch {
 		case s.e.out == done:
@@ -229,6 +233,45 @@ func (s *step) reserve() bool {
 	return true
 }
 
+// giveUp is an operator's release.
+func (s *step) giveUp() bool {
+	switch s.e.out {
+	case done:
+		if s.firm() || s.at&^none == 0 {
+			return false
+		}
+		s.lose()
+	case alone, unknown:
+		if !s.firm() {
+			s.mayLose()
+		}
+	case refused, elsewhere:
+	}
+	return true
+}
+
+// come is an operator's rename to the name: it gets what another had, which
+// only the store knows.
+func (s *step) come() bool {
+	may := s.all &^ none
+	switch s.e.out {
+	case done:
+		if s.at&none == 0 {
+			return false
+		}
+		s.holder, s.loose, s.at, s.reserved = -1, false, may, 2
+	case alone, unknown:
+		if s.at&none != 0 {
+			s.at, s.reserved = s.at|may, 2
+		}
+	case refused, elsewhere:
+	}
+	for h := range s.ran {
+		s.ran[h] |= may // whoever ran it under its old name
+	}
+	return true
+}
+
 // write is what a host wrote of what it had decided alone.
 func (s *step) write() bool {
 	h := s.e.host
@@ -270,7 +313,7 @@ func (s *step) end() bool {
 // foreign is another name's event.
 func (s *step) foreign() bool {
 	switch s.e.kind {
-	case starts, reserves, writes:
+	case starts, reserves, imports, writes:
 	default:
 		return true
 	}
@@ -335,7 +378,7 @@ func concerns(e event, pool, name string, had map[netip.Addr]bool) bool {
 		return true
 	case e.kind == stops:
 		return had[e.addr]
-	case e.kind == starts || e.kind == reserves || e.kind == writes:
+	case e.kind == starts || e.kind == reserves || e.kind == imports || e.kind == writes:
 		return e.out != elsewhere && (had[e.got] || had[e.addr] || e.out == unknown)
 	}
 	return false

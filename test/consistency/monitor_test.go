@@ -28,8 +28,11 @@ type monitor struct {
 	// looks are when a mark was last seen with its value, or missing: what is
 	// seen to change it came later.
 	looks map[string]look
-	news  chan struct{}
-	fails int
+	// dropped are leases that a host may have removed, which is not seen yet: key
+	// and host.
+	dropped map[string]bool
+	news    chan struct{}
+	fails   int
 }
 
 // look is what somebody who asked at a moment saw.
@@ -39,7 +42,7 @@ type look struct {
 }
 
 func newMonitor(w *world) *monitor {
-	m := &monitor{w: w, data: map[string][]byte{}, looks: map[string]look{}, news: make(chan struct{})}
+	m := &monitor{w: w, data: map[string][]byte{}, looks: map[string]look{}, dropped: map[string]bool{}, news: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	m.cancel = cancel
 	m.all.Go(func() { w.net.follow(ctx, m.learn) })
@@ -142,6 +145,11 @@ func (m *monitor) learn(ops []kv.Op) {
 			m.w.t.Errorf("revision %d, at %.3f ms: %v\n%s", m.revs, float64(now)/1e6, err, m.show(ops, before))
 		}
 	}
+	for key := range before {
+		for _, h := range m.w.hosts {
+			delete(m.dropped, key+" "+h.id)
+		}
+	}
 	close(m.news)
 	m.news = make(chan struct{})
 }
@@ -159,6 +167,21 @@ func (m *monitor) show(ops []kv.Op, before map[string][]byte) string {
 		fmt.Fprintf(&b, "   %s: %s -> %s\n", op.Key, text(op.Key, before[op.Key]), text(op.Key, m.data[op.Key]))
 	}
 	return b.String()
+}
+
+// drops notes that a host may have removed leases by now, or has not after all.
+func (m *monitor) drops(host string, ops []kv.Op, may bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, op := range ops {
+		if op.Delete && strings.HasPrefix(op.Key, "lease/") {
+			if may {
+				m.dropped[op.Key+" "+host] = true
+			} else {
+				delete(m.dropped, op.Key+" "+host)
+			}
+		}
+	}
 }
 
 // mark notes a mark's coming or going.
@@ -222,6 +245,8 @@ func (m *monitor) right(key string, was []byte) error {
 		switch {
 		case !has && m.hostOf(old.pool, old.addr) == old.host:
 			// That host parked it, and needed its address, in one go.
+		case !has && m.dropped[key+" "+old.host]:
+			// That host parked it, and an operator gave it up there, in one go.
 		case !has:
 			return fmt.Errorf("%s is given away, while it is live on %s", key, old.host)
 		case l.live && l.host != old.host:

@@ -28,6 +28,8 @@ type spy struct {
 	ttl   time.Duration
 	local kv.Store
 	wake  chan struct{}
+	// drops tells that the host is about to remove leases, or did not.
+	drops func(ops []kv.Op, may bool)
 
 	order sync.Mutex // see cmd/dockstack's copied
 	mu    sync.Mutex
@@ -53,8 +55,12 @@ type stored struct {
 	host           string
 }
 
-func newSpy(w *world, shared kv.Shared, local kv.Store) *spy {
-	return &spy{Shared: shared, hist: w.hist, local: local, strip: w.strip, ttl: w.ttl, wake: make(chan struct{}, 1), pending: map[string]kv.Op{}}
+func newSpy(h *host, shared kv.Shared, local kv.Store) *spy {
+	w := h.w
+	return &spy{
+		drops:  func(ops []kv.Op, may bool) { w.seen.drops(h.id, ops, may) },
+		Shared: shared, hist: w.hist, local: local, strip: w.strip, ttl: w.ttl, wake: make(chan struct{}, 1), pending: map[string]kv.Op{},
+	}
 }
 
 // Commit implements kv.Store.
@@ -66,6 +72,7 @@ func (s *spy) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
 	if s.strip != nil {
 		conds = s.strip(conds)
 	}
+	s.drops(ops, true)
 	err := s.Shared.Commit(ctx, ops, conds...)
 	c.ret = s.hist.now()
 	c.away = errors.Is(err, kv.ErrAway) || errors.Is(err, kv.ErrClosed)
@@ -81,6 +88,7 @@ func (s *spy) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) error {
 		}
 		s.note(kv.Change{Ops: ops})
 	case errors.As(err, &conflict):
+		s.drops(ops, false)
 		s.note(kv.Change{Ops: conflict.Now})
 	}
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dockstack/dockstack/ipam"
@@ -49,7 +50,7 @@ func (h *host) act(ctx context.Context, rng *rand.Rand, pools []testPool) bool {
 		if c := h.takes(pool, name); c != nil {
 			return h.start(ctx, c, addr)
 		}
-	case n < 90:
+	case n < 86:
 		if c := h.running(rng.IntN(100)); c != nil {
 			ok := h.stop(ctx, c)
 			if rng.IntN(3) > 0 {
@@ -58,6 +59,8 @@ func (h *host) act(ctx context.Context, rng *rand.Rand, pools []testPool) bool {
 			}
 			return h.start(ctx, c, netip.Addr{})
 		}
+	case n < 90:
+		return h.operate(ctx, rng, pool)
 	case n < 93:
 		// The engine lost a container, and starts it again without more ado.
 		if c := h.running(rng.IntN(100)); c != nil {
@@ -74,6 +77,37 @@ func (h *host) act(ctx context.Context, rng *rand.Rand, pools []testPool) bool {
 		})
 	}
 	return true
+}
+
+// operate is an operator's word about names.
+func (h *host) operate(ctx context.Context, rng *rand.Rand, pool testPool) bool {
+	reg := h.proc.reg
+	one := pool.names[rng.IntN(len(pool.names))]
+	switch rng.IntN(4) {
+	case 0:
+		return nil == h.recordAll(h.proc, []event{{kind: releases, pool: pool.id, name: one}}, func() error {
+			return reg.Release(ctx, pool.id, one)
+		})
+	case 1:
+		to := pool.names[rng.IntN(len(pool.names))]
+		return nil == h.recordAll(h.proc, []event{{kind: releases, pool: pool.id, name: one}, {kind: comes, pool: pool.id, name: to}}, func() error {
+			return reg.RenameLease(ctx, pool.id, one, to)
+		})
+	}
+	var all []event
+	var in ipam.Import
+	for range 1 + rng.IntN(3) {
+		name, addr := pool.names[rng.IntN(len(pool.names))], pool.some(rng)
+		if slices.ContainsFunc(all, func(e event) bool { return e.name == name }) {
+			continue
+		}
+		all = append(all, event{kind: imports, pool: pool.id, name: name, addr: addr})
+		in.Reservations = append(in.Reservations, ipam.Reservation{Pool: pool.id, Name: name, Addr: addr})
+	}
+	return nil == h.recordAll(h.proc, all, func() error {
+		_, err := reg.Import(ctx, in)
+		return err
+	})
 }
 
 // some is an address that a container may have.

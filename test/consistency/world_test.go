@@ -117,7 +117,7 @@ func (w *world) tally(e event, err error) {
 	what := e.kind.String() + " " + e.out.String()
 	if e.out == refused {
 		text := err.Error()
-		for _, kind := range []error{ipam.ErrPoolFull, ipam.ErrAddressTaken, ipam.ErrElsewhere, ipam.ErrNoLease, kv.ErrAway, kv.ErrClosed} {
+		for _, kind := range []error{ipam.ErrPoolFull, ipam.ErrAddressTaken, ipam.ErrElsewhere, ipam.ErrNoLease, ipam.ErrLive, ipam.ErrClash, ipam.ErrNotUsable, kv.ErrAway, kv.ErrClosed} {
 			if strings.Contains(text, kind.Error()) {
 				text = kind.Error()
 				break
