@@ -57,6 +57,7 @@ func (p *parts) sweep(ctx context.Context) error {
 	if err := p.driver.Restore(ctx, &st.State); err != nil {
 		return err
 	}
+	p.fabric.NetworksKnown()
 	return errors.Join(p.compare(ctx, st.Leases), p.driver.Refresh(ctx, &st.State), p.driver.EndStrays(ctx, &st.State))
 }
 

@@ -41,7 +41,8 @@ func (x *exam) endpoints(ctx context.Context) error {
 	theirs := map[string]bool{}
 	for _, e := range v.Endpoints {
 		theirs[e.ID] = true
-		if !mine[e.Network] || !e.Running || slices.ContainsFunc(have, func(h fabric.Endpoint) bool { return h.ID == e.ID }) {
+		known := slices.ContainsFunc(have, func(h fabric.Endpoint) bool { return h.ID == e.ID })
+		if !mine[e.Network] || !e.Running || known && x.Fabric.Alive(e.ID) {
 			continue
 		}
 		x.add(Finding{

@@ -60,6 +60,8 @@ func (x *exam) redirect(context.Context) error {
 	return err
 }
 
+const resolvConf = "/etc/resolv.conf"
+
 // answerWithin is how long our DNS may take for a question about itself, which it
 // answers from memory.
 const answerWithin = time.Second
@@ -159,11 +161,10 @@ func (x *exam) wired(context.Context) error {
 	if !host {
 		x.add(Finding{ID: "dns-host", What: "the host's resolvers are not dockstack's", Command: x.tellHost(w, own)})
 	}
-	for _, list := range [][]netip.Addr{w.resolvers, w.engine} {
+	for name, list := range map[string][]netip.Addr{resolvConf: w.resolvers, daemonJSON: w.engine} {
 		if i := slices.IndexFunc(list, ours); i > 0 {
 			x.add(Finding{
-				ID: "dns-order", Subject: list[i].String(), What: fmt.Sprintf("%s is asked only after %s", list[i], list[0]),
-				Command: fmt.Sprintf("sed -i -e '/^nameserver %[1]s$/d' -e '1i nameserver %[1]s' /etc/resolv.conf", list[i]),
+				ID: "dns-order", Subject: name, What: fmt.Sprintf("%s names %s only after %s", name, list[i], list[0]), Command: putFirst(name, list[i]),
 			})
 		}
 	}
@@ -182,7 +183,7 @@ func (x *exam) wired(context.Context) error {
 
 func (x *exam) wiring() (wiring, error) {
 	var w wiring
-	path := x.path("/etc/resolv.conf")
+	path := x.path(resolvConf)
 	if target, err := os.Readlink(path); err == nil {
 		w.resolved = strings.Contains(target, "systemd/resolve/stub-resolv.conf")
 		if filepath.IsAbs(target) {
@@ -254,10 +255,19 @@ func nameservers(path, word string) ([]netip.Addr, error) {
 	return out, lines.Err()
 }
 
+// putFirst has a list of resolvers begin with ours.
+func putFirst(file string, own netip.Addr) string {
+	if file == daemonJSON {
+		return fmt.Sprintf(`cp %[1]s %[1]s.before && jq '.dns = ["%[2]s"] + (.dns - ["%[2]s"])' %[1]s.before > %[1]s && systemctl restart docker`, file, own)
+	}
+	return fmt.Sprintf(`printf 'nameserver %%s\n%%s\n' %[1]s "$(grep -v '^nameserver %[1]s$' %[2]s)" > %[2]s`, own, file)
+}
+
 // tellHost makes the host's programs ask us.
 func (x *exam) tellHost(w wiring, own netip.Addr) string {
 	if !w.resolved {
-		return fmt.Sprintf("sed -i '1i nameserver %s' /etc/resolv.conf", own)
+		// Into the file that is there: it may be a link or a mount, and empty.
+		return fmt.Sprintf(`printf 'nameserver %%s\n%%s\n' %[1]s "$(cat %[2]s)" > %[2]s`, own, resolvConf)
 	}
 	domains := "~" + x.Zone
 	for _, n := range x.Fabric.Networks() {

@@ -43,10 +43,18 @@ func (x *exam) leases(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	v, err := x.ask(ctx)
+	if err != nil {
+		return err // a container that has lost its link has its address still
+	}
+	has := map[string]bool{}
+	for _, e := range v.Endpoints {
+		has[e.ID] = true
+	}
 	held := map[netip.Addr]bool{}
 	for _, e := range x.Fabric.Endpoints() {
 		for _, a := range e.Addrs {
-			held[a] = held[a] || x.Fabric.Alive(e.ID)
+			held[a] = held[a] || has[e.ID] || x.Fabric.Alive(e.ID)
 		}
 	}
 	for _, l := range all {

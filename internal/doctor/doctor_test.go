@@ -120,7 +120,8 @@ var faults = map[string]fault{
 	"firewall, firewalld": {func(_ *testing.T, w *world, _ *Host) {
 		w.dropped = &link.Dropped{Family: "inet", Table: "firewalld", Chain: "filter_INPUT"}
 	}, "firewall", Error, "firewalld", "firewall-cmd --permanent --add-port=14789/udp", ""},
-	"cut off": {func(_ *testing.T, w *world, _ *Host) { w.eps = nil; w.leases[0].State = ipam.StateParked }, "cut-off", Error, "container web is cut off from network internal", "docker restart web", ""},
+	"cut off":      {func(_ *testing.T, w *world, _ *Host) { w.eps = nil; w.leases[0].State = ipam.StateParked }, "cut-off", Error, "container web is cut off from network internal", "docker restart web", ""},
+	"link removed": {func(_ *testing.T, w *world, _ *Host) { w.dead["e1"] = true }, "cut-off", Error, "container web is cut off from network internal", "docker restart web", ""},
 	"stale endpoint": {func(_ *testing.T, w *world, _ *Host) {
 		w.eps = append(w.eps, fabric.Endpoint{ID: "e9", Network: "n1", Addrs: []netip.Addr{webAt.Next()}})
 		w.dead["e9"] = true

@@ -133,7 +133,7 @@ var tunnelKinds = []Kind{
 var containerKinds = []Kind{
 	{
 		ID: "cut-off", Severity: Error, Fine: "every container's endpoint is known",
-		Means: "the engine holds the container to be on the network, and dockstack knows nothing of it: it has no way to others",
+		Means: "the engine holds the container to be on the network, and dockstack knows nothing of it, or its link was removed: it has no way to others",
 		Mend:  "restart the container",
 	},
 	{

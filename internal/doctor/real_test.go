@@ -283,6 +283,17 @@ func TestRealFaults(t *testing.T) {
 	}
 	_ = c.Close()
 	fix("the port is free again")
+
+	w, err := r.fab.Wanted(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, what := range w.Ports {
+		if strings.HasPrefix(what, "endpoint") {
+			r.run("ip", "link", "del", name)
+		}
+	}
+	r.expect("a container's link removed", "cut-off")
 }
 
 func (r *real) awaitTunnel(so func(fabric.Status) bool) {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,20 +22,24 @@ func TestWiring(t *testing.T) {
 		"first in resolv.conf": {files: map[string]string{"/etc/resolv.conf": "nameserver 127.0.0.1\nnameserver 9.9.9.9\n"}},
 		"not in resolv.conf": {
 			files: map[string]string{"/etc/resolv.conf": "search x\nnameserver 9.9.9.9\n"},
-			want:  map[string]string{"dns-host": "sed -i '1i nameserver 127.0.0.1' /etc/resolv.conf", "dns-containers": "restart the containers"},
+			want:  map[string]string{"dns-host": `printf 'nameserver %s\n%s\n' 127.0.0.1 "$(cat /etc/resolv.conf)" > /etc/resolv.conf`, "dns-containers": "restart the containers"},
 		},
 		"second in resolv.conf": {
 			files: map[string]string{"/etc/resolv.conf": "nameserver 9.9.9.9\nnameserver 127.0.0.1\n"},
-			want:  map[string]string{"dns-order": "sed -i -e '/^nameserver 127.0.0.1$/d' -e '1i nameserver 127.0.0.1'"},
+			want:  map[string]string{"dns-order": "grep -v '^nameserver 127.0.0.1$' /etc/resolv.conf"},
 		},
-		"no resolv.conf": {want: map[string]string{"dns-host": "sed", "dns-containers": "sed"}},
+		"no resolv.conf": {want: map[string]string{"dns-host": "printf", "dns-containers": "printf"}},
 		"containers by daemon.json": {
 			files: map[string]string{"/etc/resolv.conf": "nameserver 9.9.9.9\n", daemonJSON: `{"dns":["172.16.0.1"]}`},
-			want:  map[string]string{"dns-host": "sed"},
+			want:  map[string]string{"dns-host": "printf"},
 		},
 		"daemon.json names another": {
 			files: map[string]string{"/etc/resolv.conf": "nameserver 127.0.0.1\n", daemonJSON: `{"dns":["9.9.9.9"]}`},
 			want:  map[string]string{"dns-containers": `jq '.dns = ["172.16.0.1"]'`},
+		},
+		"daemon.json names another first": {
+			files: map[string]string{"/etc/resolv.conf": "nameserver 127.0.0.1\n", daemonJSON: `{"dns":["9.9.9.9","172.16.0.1"]}`},
+			want:  map[string]string{"dns-order": `jq '.dns = ["172.16.0.1"] + (.dns - ["172.16.0.1"])'`},
 		},
 		"systemd-resolved": {
 			files: map[string]string{"/run/systemd/resolve/stub-resolv.conf": "nameserver 127.0.0.53\n", "/run/systemd/resolve/resolv.conf": "nameserver 9.9.9.9\n"},
@@ -83,6 +88,26 @@ func TestWiring(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The printed commands do what they say, also with a file that is empty.
+func TestResolvConfCommands(t *testing.T) {
+	own := netip.MustParseAddr("127.0.0.153")
+	for name, c := range map[string]struct{ before, command, want string }{
+		"one":         {"nameserver 9.9.9.9\n", (&exam{}).tellHost(wiring{}, own), "nameserver 127.0.0.153\nnameserver 9.9.9.9\n"},
+		"none":        {"", (&exam{}).tellHost(wiring{}, own), "nameserver 127.0.0.153\n\n"},
+		"ours second": {"nameserver 9.9.9.9\nnameserver 127.0.0.153\nsearch x\n", putFirst(resolvConf, own), "nameserver 127.0.0.153\nnameserver 9.9.9.9\nsearch x\n"},
+	} {
+		file := filepath.Join(t.TempDir(), "resolv.conf")
+		if err := os.WriteFile(file, []byte(c.before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(c.command, resolvConf, file)).CombinedOutput()
+		got, rerr := os.ReadFile(file)
+		if err != nil || rerr != nil || string(got) != c.want {
+			t.Errorf("%s: %q, want %q (%v: %s)", name, got, c.want, err, out)
+		}
 	}
 }
 

@@ -83,6 +83,18 @@ func (f *Fabric) wantedNow() Wanted {
 	return w
 }
 
+// NetworksKnown says that all networks of this host were put: what belongs to
+// others is of former ones, and goes.
+func (f *Fabric) NetworksKnown() {
+	f.mu.Lock()
+	news := !f.want.had
+	f.want.had = true
+	f.mu.Unlock()
+	if news {
+		f.wake()
+	}
+}
+
 // Resync compares everything with what is wanted, trusting nothing that was
 // known, and makes it so: ports and links that nobody has go, flows about this
 // host are replaced in one bundle, gateways, their rules and the tunnels' filter are
