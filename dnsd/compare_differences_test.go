@@ -107,6 +107,14 @@ var differences = []difference{
 	{peer: "CoreDNS", what: "authority", name: `my-app\.dockstack`, qtype: "A", ours: none, theirs: oneSOA, why: whyHyphen},
 }
 
+// forwardDifferences are those about what comes from resolvers.
+var forwardDifferences = []difference{
+	{peer: "dnsmasq", what: "answer", name: `long\..*`, ours: `.+`, theirs: none, why: whyCutEmpty},
+	{peer: "CoreDNS", what: "answer", name: `long\..*`, ours: `.+`, theirs: none, why: whyCutEmpty},
+	{peer: "CoreDNS", what: "answer", name: `HOST\..*`, ours: `HOST.*`, theirs: `host.*`, why: whyCase},
+	{peer: "CoreDNS", what: "answer", name: `alias\..*`, ours: `\S+ 300 IN CNAME .* 200 IN A .*`, theirs: `\S+ 200 IN CNAME .* 200 IN A .*`, why: whyLeastTTL},
+}
+
 // none is what an empty section looks like; an empty pattern would fit all.
 const none = `(?:)`
 
@@ -137,5 +145,7 @@ const (
 	whyGlue         = "gives the name server's address with the `NS` records"
 	whyAliasDenial  = "denies a type behind an alias without an SOA record"
 	whyCase         = "gives names in the letters of its file, not in those asked"
+	whyCutEmpty     = "gives nothing of a forwarded answer that is too long for UDP"
+	whyLeastTTL     = "gives all records of a forwarded answer the shortest TTL of them"
 	whyWildBetween  = "a wildcard holds for a name that has others below it"
 )

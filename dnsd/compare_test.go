@@ -333,6 +333,14 @@ func aspects(m *dns.Msg, asked *dns.Msg) map[string]string {
 func section(list []dns.RR) string {
 	lines := make([]string, len(list))
 	for i, rr := range list {
+		rr = dns.Copy(rr)
+		switch h := rr.Header(); {
+		// One of them has kept it for a moment already.
+		case h.Ttl > 10 && h.Ttl <= 30:
+			h.Ttl = 30
+		case h.Ttl > 150 && h.Ttl <= 300:
+			h.Ttl = (h.Ttl + 49) / 50 * 50
+		}
 		lines[i] = strings.ReplaceAll(rr.String(), "\t", " ")
 	}
 	slices.Sort(lines)
@@ -357,16 +365,17 @@ func try(tb testing.TB, addr netip.AddrPort, q comparedQuery) *dns.Msg {
 
 func TestAnswersAsDnsmasqAndCoreDNSDo(t *testing.T) {
 	c := &theCompared
-	ours := c.ours(t)
-	docs, err := os.ReadFile("../docs/dns-compared.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	used := make([]int, len(differences))
-	asked, alike := 0, 0
-	for _, p := range []peer{c.dnsmasq(t), c.coreDNS(t)} {
-		for _, q := range c.queries(t) {
-			asked++
+	compare(t, c.ours(t), []peer{c.dnsmasq(t), c.coreDNS(t)}, c.queries(t), differences)
+}
+
+// compare asks everybody and fails for what differs and is not known, and for
+// what is known and does not differ any more.
+func compare(t *testing.T, ours netip.AddrPort, peers []peer, queries []comparedQuery, known []difference) {
+	t.Helper()
+	used := make([]int, len(known))
+	alike := 0
+	for _, p := range peers {
+		for _, q := range queries {
 			mine, theirs := aspects(try(t, ours, q), q.msg(t)), aspects(try(t, p.addr, q), q.msg(t))
 			if mine["rcode"] == theirs["rcode"] && mine["answer"] == theirs["answer"] {
 				alike++
@@ -376,17 +385,20 @@ func TestAnswersAsDnsmasqAndCoreDNSDo(t *testing.T) {
 					continue
 				}
 				d := disparity{p.name, what, q, got, theirs[what]}
-				i := slices.IndexFunc(differences, d.is)
-				if i < 0 {
-					t.Errorf("%s: %s: we say %q, %s says %q", q, what, got, p.name, theirs[what])
+				if i := slices.IndexFunc(known, d.is); i >= 0 {
+					used[i]++
 					continue
 				}
-				used[i]++
+				t.Errorf("%s: %s: we say %q, %s says %q", q, what, got, p.name, theirs[what])
 			}
 		}
 	}
-	t.Logf("of %d answers %d have the same code and the same records", asked, alike)
-	for i, d := range differences {
+	t.Logf("of %d answers %d have the same code and the same records", len(peers)*len(queries), alike)
+	docs, err := os.ReadFile("../docs/dns-compared.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range known {
 		if used[i] == 0 {
 			t.Errorf("this difference is none any more: %+v", d)
 		}
