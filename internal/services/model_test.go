@@ -96,7 +96,7 @@ func drawName(t *rapid.T) string {
 func drawContainer(t *rapid.T) engine.Container {
 	word := rapid.SampledFrom([]string{"web", "Web", "db", "my_app", "my-app", "My_app", ""})
 	c := engine.Container{Name: drawName(t), Running: true, Service: word.Draw(t, "service"), Known: true}
-	for n := range rapid.IntRange(0, 2).Draw(t, "networks") {
+	for n := range rapid.IntRange(1, 2).Draw(t, "networks") {
 		c.On = append(c.On, engine.Attachment{
 			Network: rapid.SampledFrom([]string{"n1", "n2", "bridge"}).Draw(t, "network"), Endpoint: fmt.Sprint(n),
 			Aliases: rapid.SliceOfN(word, 0, 3).Draw(t, "aliases"),

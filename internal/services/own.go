@@ -43,8 +43,9 @@ func (s *Services) wanted(all []engine.Container, poolsOf func(network string) [
 		if c.Name == "" || strings.Contains(c.Name, "/") {
 			continue
 		}
-		if !c.Running {
-			// It comes back as it was, as far as anybody knows.
+		if !c.Running || len(c.On) == 0 {
+			// It comes back as it was, as far as anybody knows; one that crashes
+			// again and again is not to be written as often.
 			if value := s.own(c.Name); value != nil {
 				want[c.Name] = value
 			}

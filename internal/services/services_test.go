@@ -87,6 +87,10 @@ func TestRestartOfTheDaemon(t *testing.T) {
 	web.Running, db.Running = false, false
 	h.sees(web, db)
 	h.answers(want)
+	crashing := web
+	crashing.Running, crashing.On = true, nil
+	h.sees(crashing, db)
+	h.answers(want)
 	again := engine.Container{ID: "id-web-1", Name: "web-1", Running: true, Project: "shop", Service: "web", On: []engine.Attachment{{Network: "n1", Endpoint: "new"}}}
 	h.sees(again, db)
 	h.answers(want)
