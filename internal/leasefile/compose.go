@@ -149,8 +149,9 @@ func (c composeReader) line(path ...string) int {
 	if !ok {
 		return c.tops[path[0]]
 	}
-	for n := len(path); n > 2; n-- {
-		if _, line, ok := part.Value.Get(path[2:n]...); ok {
+	below := path[2:]
+	for n := len(below); n > 0; n-- {
+		if _, line, ok := part.Value.Get(below[:n]...); ok {
 			return line
 		}
 	}

@@ -1,6 +1,7 @@
 package leasefile
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -213,11 +214,20 @@ func TestRealDnsmasqTakesWhatIsWritten(t *testing.T) {
 		r.Reservations = append(r.Reservations, admin.Reservation{Name: name, Address: netip.AddrFrom4([4]byte{172, 16, 9, byte(i)})})
 	}
 	r.Records = append(r.Records, admin.Record{Name: "txt.lab", Type: "TXT", Value: `"a, \"b\" #c" "d\\e"`}, admin.Record{Name: "_x._udp.lab", Type: "SRV", Value: "0 0 53 ns.lab."})
-	data, _, err := Write(DnsmasqConf, r.Content)
+	for _, text := range []string{`"\001x"`, `"x`, `x`, `"\999"`} {
+		r.Records = append(r.Records, admin.Record{Name: "odd.lab", Type: "TXT", Value: text})
+	}
+	data, gone, err := Write(DnsmasqConf, r.Content)
 	if err != nil {
 		t.Fatal(err)
 	}
 	takes(put(string(data)))
+	if n := strings.Count(fmt.Sprint(gone), "odd.lab"); n != 4 {
+		t.Errorf("%d of 4 texts that dnsmasq can't have are listed: %v", n, gone)
+	}
+	if want := `txt-record=txt.lab,"a, \"b\" #c","d\\e"`; !strings.Contains(string(data), want+"\n") {
+		t.Errorf("there is no line %s", want)
+	}
 	if t.Failed() {
 		t.Logf("%s", data)
 	}

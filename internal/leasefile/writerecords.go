@@ -77,7 +77,11 @@ func (w *textWriter) dnsmasqRecords(all []admin.Record) {
 		case "SRV":
 			w.dnsmasqService(r)
 		case "TXT":
-			w.line("txt-record=%s,%s", r.Name, strings.ReplaceAll(r.Value, `" "`, `","`))
+			texts, _ := parseTexts(r.Value) // unwritable saw that it can be
+			for i := range texts {
+				texts[i] = quoteText(texts[i])
+			}
+			w.line("txt-record=%s,%s", r.Name, strings.Join(texts, ","))
 		default:
 			w.leave(recordText(r), "dnsmasq's configuration has no line for the type")
 		}
@@ -132,9 +136,47 @@ func unwritable(r admin.Record) string {
 			}
 		}
 	case "TXT":
-		if !strings.HasPrefix(r.Value, `"`) || strings.ContainsFunc(r.Value, func(c rune) bool { return c < ' ' || c > '~' }) {
-			return "has characters that are no text"
+		if texts, ok := parseTexts(r.Value); !ok || strings.ContainsFunc(strings.Join(texts, ""), func(c rune) bool { return c < ' ' || c > '~' }) {
+			return "has characters that are no plain text"
 		}
 	}
 	return ""
+}
+
+// parseTexts takes the strings of a TXT record out of their quotes.
+func parseTexts(data string) (texts []string, ok bool) {
+	for data = strings.TrimSpace(data); data != ""; data = strings.TrimSpace(data) {
+		text, rest, ok := cutText(data)
+		if !ok {
+			return nil, false
+		}
+		texts, data = append(texts, text), rest
+	}
+	return texts, len(texts) > 0
+}
+
+// cutText takes the first string off, in which \" and \092 stand for characters.
+func cutText(data string) (text, rest string, ok bool) {
+	if data[0] != '"' {
+		return "", "", false
+	}
+	var out []byte
+	for data = data[1:]; data != ""; {
+		c := data[0]
+		data = data[1:]
+		switch {
+		case c == '"':
+			return string(out), data, true
+		case c == '\\' && len(data) >= 3 && strings.Trim(data[:3], "0123456789") == "":
+			n, err := strconv.ParseUint(data[:3], 10, 8)
+			if err != nil {
+				return "", "", false
+			}
+			c, data = byte(n), data[3:]
+		case c == '\\' && data != "":
+			c, data = data[0], data[1:]
+		}
+		out = append(out, c)
+	}
+	return "", "", false
 }
