@@ -55,7 +55,7 @@ func (s *Server) transfer(t *stream, msg []byte, q *query) (handled bool, err er
 	case <-s.ctx.Done():
 		return true, s.ctx.Err()
 	}
-	x := &transfer{s: s, t: t, q: q, req: req, l: s.lookup(), seen: map[string]struct{}{}}
+	x := &transfer{s: s, send: t.write, q: q, req: req, l: s.lookup(), seen: map[string]struct{}{}}
 	x.name = strings.ToLower(strings.TrimSuffix(req.Question[0].Name, "."))
 	if fault, ok := x.find(); !ok {
 		buf := make([]byte, minUDP)
@@ -68,11 +68,11 @@ func (s *Server) transfer(t *stream, msg []byte, q *query) (handled bool, err er
 
 // transfer is one zone on its way to a secondary.
 type transfer struct {
-	s   *Server
-	t   *stream
-	q   *query
-	req *dns.Msg
-	l   *lookup
+	s    *Server
+	send func([]byte) error
+	q    *query
+	req  *dns.Msg
+	l    *lookup
 	// name is the zone's, without a dot at its end.
 	name string
 	soa  *dns.SOA
@@ -81,7 +81,6 @@ type transfer struct {
 	c     *composer
 	batch []dns.RR
 	bytes int
-	sent  int
 	err   error
 	// seen are the names that are done.
 	seen map[string]struct{}
@@ -155,13 +154,12 @@ func (x *transfer) flush() {
 	}
 	packed, err := m.Pack()
 	if err == nil {
-		err = x.t.write(packed)
+		err = x.send(packed)
 	}
 	if err == nil {
 		err = x.s.ctx.Err()
 	}
 	x.err, x.batch, x.bytes = err, x.batch[:0], 0
-	x.sent++
 }
 
 // forwardZone puts all names of our zone.

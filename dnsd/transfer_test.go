@@ -2,6 +2,7 @@ package dnsd
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/netip"
@@ -321,4 +322,52 @@ func TestSecondariesAreTold(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	deaf.Store(false)
 	await("a change while it was away", wants(9))
+}
+
+// FuzzStream feeds a connection of a secondary, which may ask for zones too.
+func FuzzStream(f *testing.F) {
+	frame := func(m *dns.Msg) []byte {
+		packed, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		return append([]byte{byte(len(packed) >> 8), byte(len(packed))}, packed...)
+	}
+	for _, m := range []*dns.Msg{
+		axfr("dockstack"), axfr("16.172.in-addr.arpa"), axfr("example"), new(dns.Msg).SetIxfr("dockstack.", 3, "a.", "b."),
+		new(dns.Msg).SetQuestion("web.dockstack.", dns.TypeSRV), new(dns.Msg).SetNotify("dockstack."),
+	} {
+		f.Add(frame(m))
+		f.Add(append(frame(m), frame(m)...))
+		f.Add(frame(m.SetEdns0(1232, true)))
+	}
+	f.Add([]byte{0, 1, 0})
+	s := newServer(f, Config{Secondaries: here, TCPIdle: time.Second}, theStack())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.serveConn(ours, &query{client: netip.MustParseAddrPort("127.0.0.1:4242"), local: netip.MustParseAddr("127.0.0.153"), stream: true})
+		}()
+		go func() {
+			_, _ = theirs.Write(data)
+			_ = theirs.SetReadDeadline(time.Now()) // nothing more is to come
+		}()
+		for {
+			var size [2]byte
+			if _, err := io.ReadFull(theirs, size[:]); err != nil {
+				break
+			}
+			answer := make([]byte, int(size[0])<<8|int(size[1]))
+			if _, err := io.ReadFull(theirs, answer); err != nil {
+				break
+			}
+			if m := unpack(t, answer); !m.Response {
+				t.Errorf("to %x the answer is a query", data)
+			}
+		}
+		_ = theirs.Close()
+		<-done
+	})
 }
