@@ -170,14 +170,17 @@ func (o operator) ForgetHost(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	// What DNS has of it goes as well, also where a try before got half way.
-	n, err := st.about.services.ForgetHost(ctx, id)
-	if err != nil {
+	err = st.Leases.ForgetHost(ctx, id)
+	if err != nil && !errors.Is(err, ipam.ErrUnknownHost) {
 		return o.told(err)
 	}
-	err = st.Leases.ForgetHost(ctx, id)
-	if n > 0 && errors.Is(err, ipam.ErrUnknownHost) {
-		err = nil
+	// What DNS has of it goes as well, also where a try before got half way.
+	n, left := st.about.services.ForgetHost(ctx, id)
+	if n > 0 && left == nil {
+		return nil
+	}
+	if err == nil {
+		err = left
 	}
 	return o.told(err)
 }

@@ -45,7 +45,9 @@ func (s *Server) handleAll() {
 		return versionAnswer{s.version}, nil
 	})
 	s.handle(callStatus, callWithin, func(ctx context.Context, _ *http.Request) (any, error) {
-		return s.backend.Status(ctx), nil
+		out := s.backend.Status(ctx)
+		out.fill()
+		return out, nil
 	})
 	s.handle(callLeases, callWithin, s.leases)
 	s.handle(callPools, callWithin, func(ctx context.Context, _ *http.Request) (any, error) {
@@ -67,10 +69,10 @@ func (s *Server) handleAll() {
 	s.handle(callAdd, callWithin, s.addRecord)
 	s.handle(callRemove, callWithin, s.removeRecord)
 	s.handle(callLook, fileWithin, func(ctx context.Context, _ *http.Request) (any, error) {
-		return s.backend.Doctor(ctx, DoctorLook)
+		return reported(s.backend.Doctor(ctx, DoctorLook))
 	})
 	s.handle(callFix, fileWithin, func(ctx context.Context, _ *http.Request) (any, error) {
-		return s.backend.Doctor(ctx, DoctorFix)
+		return reported(s.backend.Doctor(ctx, DoctorFix))
 	})
 	s.handle(callSamples, callWithin, func(context.Context, *http.Request) (any, error) {
 		return listed(s.backend.Samples(), nil)
@@ -178,6 +180,33 @@ func (s *Server) take(ctx context.Context, r *http.Request) (any, error) {
 		return nil, &Error{Code: CodeClash, Text: err.Error(), Plan: &plan}
 	}
 	return plan, err
+}
+
+// fill has no list be null on the wire.
+func (s *Status) fill() {
+	if s.Hosts == nil {
+		s.Hosts = []Host{}
+	}
+	if s.Pools == nil {
+		s.Pools = []Pool{}
+	}
+	if s.Problems == nil {
+		s.Problems = []string{}
+	}
+	if s.DNS.Listeners == nil {
+		s.DNS.Listeners = []DNSListener{}
+	}
+	if s.DNS.Forwarders == nil {
+		s.DNS.Forwarders = []string{}
+	}
+}
+
+// reported is a report that has no null on the wire.
+func reported(r Report, err error) (any, error) {
+	if r.Findings == nil {
+		r.Findings = []Finding{}
+	}
+	return r, err
 }
 
 // fill has no list be null on the wire.

@@ -139,11 +139,7 @@ func (a *app) showRestore(r admin.Restore, mode admin.RestoreMode) {
 		where = " on " + admin.Plain(r.Host)
 	}
 	a.printf("a backup of %s%s, by dockstack %s\n", r.Made.UTC().Format("2006-01-02 15:04:05 UTC"), where, admin.Plain(r.Version))
-	would := "are"
-	if !r.Done {
-		would = "would be"
-	}
-	a.printf("%s %s back, %d moved to another address, %d gone, %d as before\n", plural(r.New, "name", "names"), would, r.Moved, r.Gone, r.Same)
+	a.printf("names: %d back, %d with another address than now, %d gone, %d as before\n", r.New, r.Moved, r.Gone, r.Same)
 	if len(r.Pools) > 0 {
 		a.printf("networks' subnets: %s\n", admin.Plain(strings.Join(r.Pools, ", ")))
 	}

@@ -77,6 +77,9 @@ func (p Program) Run(ctx context.Context, args []string) int {
 	}
 	defer a.close()
 	root := a.root()
+	if args == nil {
+		args = []string{} // cobra would take the process'
+	}
 	root.SetArgs(args)
 	root.SetIn(p.In)
 	root.SetOut(p.Out)

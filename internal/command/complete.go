@@ -48,7 +48,7 @@ func (a *app) completeName(cmd *cobra.Command, args []string, begin string) ([]s
 func (a *app) offered(ctx context.Context, list func(context.Context) []string, begin string) []string {
 	ctx, cancel := context.WithTimeout(ctx, completeWithin)
 	defer cancel()
-	words := slices.DeleteFunc(list(ctx), func(word string) bool {
+	words := slices.DeleteFunc(slices.Clone(list(ctx)), func(word string) bool {
 		return word == "" || !strings.HasPrefix(word, begin) || strings.ContainsAny(word, " \t'\"\\$`;&|<>(){}*?[]!#~") || admin.Plain(word) != word
 	})
 	slices.Sort(words)

@@ -127,7 +127,7 @@ container's own name goes before a record, a record before a service's name.
 
 A NAME without a dot is one in the zone. *.apps.endor.lab stands for all that has
 no records of its own below apps.endor.lab.`,
-		Args: a.noVerb,
+		Args: a.ownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.recordAddCommand(), a.recordRemoveCommand(), a.recordListCommand())

@@ -85,30 +85,57 @@ func (a *app) showReport(r admin.Report, all bool) {
 	counts := map[string]int{}
 	for _, f := range r.Findings {
 		counts[f.Severity]++
-		if f.Severity == admin.SeverityOK && !all {
-			continue
-		}
-		c := map[string]colour{admin.SeverityError: red, admin.SeverityWarning: yellow, admin.SeverityOK: green}[f.Severity]
-		what := f.What
-		a.printf("%s %s\n", a.paint(c, pad(f.Severity, len(admin.SeverityWarning))), admin.Plain(what))
-		indent := strings.Repeat(" ", len(admin.SeverityWarning)+1)
-		if f.Why != "" {
-			a.printf("%s%s\n", indent, admin.Plain(f.Why))
-		}
-		switch {
-		case f.Mended:
-			a.printf("%s%s\n", indent, a.paint(green, "mended"))
-		case f.Failed != "":
-			a.printf("%s%s\n", indent, a.paint(red, "could not be mended: "+admin.Plain(f.Failed)))
-		}
-		if f.Command != "" && !f.Mended {
-			hint := ""
-			if f.Fix {
-				hint = "   (or: dockstack doctor --fix)"
-			}
-			a.printf("%s%s%s\n", indent, a.paint(bold, "# "+admin.Plain(f.Command)), hint)
+	}
+	for _, f := range together(r.Findings) {
+		if f.Severity != admin.SeverityOK || all {
+			a.showFinding(f)
 		}
 	}
 	a.printf("%s, %s, %s, %d fine\n", plural(counts[admin.SeverityError], "error", "errors"), plural(counts[admin.SeverityWarning], "warning", "warnings"),
 		plural(counts[admin.SeverityNote], "note", "notes"), counts[admin.SeverityOK])
+}
+
+// together has what could not be looked at for one reason stand in one line.
+func together(all []admin.Finding) []admin.Finding {
+	var out []admin.Finding
+	at := map[string]int{}
+	for _, f := range all {
+		reason, blind := strings.CutPrefix(f.What, "could not look for "+f.Subject+": ")
+		if f.ID != doctor.Blind || !blind {
+			out = append(out, f)
+			continue
+		}
+		if i, known := at[reason]; known {
+			out[i].Subject += ", " + f.Subject
+			out[i].What = "could not look for " + out[i].Subject + ": " + reason
+			continue
+		}
+		at[reason] = len(out)
+		out = append(out, f)
+	}
+	return out
+}
+
+func (a *app) showFinding(f admin.Finding) {
+	c := map[string]colour{admin.SeverityError: red, admin.SeverityWarning: yellow, admin.SeverityOK: green}[f.Severity]
+	oneLine := func(text string) string { return admin.Plain(strings.ReplaceAll(text, "\n", "; ")) }
+	a.printf("%s %s\n", a.paint(c, pad(f.Severity, len(admin.SeverityWarning))), oneLine(f.What))
+	indent := strings.Repeat(" ", len(admin.SeverityWarning)+1)
+	if f.Why != "" {
+		a.printf("%s%s\n", indent, oneLine(f.Why))
+	}
+	switch {
+	case f.Mended:
+		a.printf("%s%s\n", indent, a.paint(green, "mended"))
+		return
+	case f.Failed != "":
+		a.printf("%s%s\n", indent, a.paint(red, "could not be mended: "+oneLine(f.Failed)))
+	}
+	if f.Command == "" {
+		return
+	}
+	a.printf("%s%s\n", indent, a.paint(bold, "# "+oneLine(f.Command)))
+	if f.Fix && f.Failed == "" {
+		a.printf("%s%s\n", indent, a.paint(dim, "or `"+a.called+" doctor --fix`"))
+	}
 }

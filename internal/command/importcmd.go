@@ -45,7 +45,12 @@ that is created with it takes the addresses over.`,
   dockstack import docker-compose.yml --network internal
   dockstack import environment.yaml`,
 		Args: takes("FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.importFile(cmd.Context(), args[0], in) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := notBoth(cmd, "network", "subnet"); err != nil {
+				return err
+			}
+			return a.importFile(cmd.Context(), args[0], in)
+		},
 	})
 	flags := cmd.Flags()
 	flags.BoolVar(&in.dry, "dry-run", false, "only say what would happen")
@@ -54,7 +59,6 @@ that is created with it takes the addresses over.`,
 	flags.StringSliceVar(&in.subnets, "subnet", nil, "a subnet that the addresses lie in and that may be yet to come, such as 172.16.0.0/16")
 	a.completes(cmd, "format", func(context.Context) []string { return leasefile.Readable })
 	a.completes(cmd, "network", a.networks)
-	cmd.MarkFlagsMutuallyExclusive("network", "subnet")
 	return cmd
 }
 
@@ -138,7 +142,12 @@ func (a *app) importFile(ctx context.Context, path string, in importing) error {
 		order.Subnets = slices.Compact(order.Subnets)
 	}
 	for i := range order.Reservations {
-		order.Reservations[i].Network = in.network
+		switch r := &order.Reservations[i]; {
+		case in.network != "":
+			r.Network, r.Pool = in.network, ""
+		case r.Pool != "":
+			r.Network = "" // that is for people
+		}
 	}
 	plan, err := a.daemon().Import(ctx, order)
 	var refused *admin.Error
@@ -160,6 +169,7 @@ func (a *app) importFile(ctx context.Context, path string, in importing) error {
 		}
 	} else {
 		a.showPlan(file, plan, in)
+		a.hintZone(ctx, file.Domains)
 	}
 	if err != nil {
 		return fmt.Errorf("%w", clashesIn(plan, err))
@@ -193,9 +203,6 @@ func (a *app) showPlan(file leasefile.Result, plan admin.Plan, in importing) {
 	if len(plan.Pools) > 0 {
 		a.printf("subnets without a network yet: %s\n", strings.Join(plan.Pools, ", "))
 	}
-	if len(file.Domains) > 0 {
-		a.printf("names there carry the domain %s; DOCKSTACK_ZONE=%s has dockstack answer for it\n", admin.Plain(file.Domains[0]), admin.Plain(file.Domains[0]))
-	}
 	verb := "reserved"
 	if !plan.Done {
 		verb = "to reserve"
@@ -205,6 +212,17 @@ func (a *app) showPlan(file leasefile.Result, plan admin.Plan, in importing) {
 	if in.dry && len(plan.Clashes) == 0 {
 		a.printf("nothing was changed: this was a dry run\n")
 	}
+}
+
+// hintZone says how the names keep the domain that they had.
+func (a *app) hintZone(ctx context.Context, domains []string) {
+	if len(domains) == 0 {
+		return
+	}
+	if s, err := a.daemon().Status(ctx); err != nil || strings.EqualFold(s.DNS.Zone, domains[0]) {
+		return
+	}
+	a.printf("names there carry the domain %s; DOCKSTACK_ZONE=%s has dockstack answer for it\n", admin.Plain(domains[0]), admin.Plain(domains[0]))
 }
 
 func clashText(c admin.Clash) string {

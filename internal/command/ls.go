@@ -80,11 +80,11 @@ func (a *app) ls(ctx context.Context, f admin.Filter) error {
 		}
 	}
 	a.table([]column{
-		{head: "NAME", need: always, soft: 40, least: 8},
+		{head: "NAME", need: always, soft: 30, least: 8},
 		{head: "ADDRESS", need: always},
 		{head: "MAC", need: 1},
-		{head: "NETWORK", need: 5, soft: 20, least: 8},
-		{head: "HOST", need: 4, soft: 20, least: 6},
+		{head: "NETWORK", need: 5, soft: 16, least: 8},
+		{head: "HOST", need: 4, soft: 14, least: 6},
 		{head: "STATE", need: always},
 		{head: "SINCE", need: 3},
 	}, rows)

@@ -31,6 +31,9 @@ taken from it.`,
 		Args: takes("NAME [ADDRESS]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Name = args[0]
+			if err := notBoth(cmd, "network", "pool"); err != nil {
+				return err
+			}
 			if len(args) > 1 {
 				var err error
 				if r.Address, err = parseAddress(args[1]); err != nil {
@@ -64,7 +67,14 @@ func (a *app) networkFlags(cmd *cobra.Command, network, pool *string) {
 	cmd.Flags().StringVar(network, "network", "", "the network, by name, overlay or subnet, where several are possible")
 	cmd.Flags().StringVar(pool, "pool", "", "the pool, by its id (it is in what ls --json prints), where even the network's name is not clear")
 	a.completes(cmd, "network", a.networks)
-	cmd.MarkFlagsMutuallyExclusive("network", "pool")
+}
+
+// notBoth refuses two flags that exclude each other.
+func notBoth(cmd *cobra.Command, one, other string) error {
+	if cmd.Flags().Changed(one) && cmd.Flags().Changed(other) {
+		return usage("--%s and --%s exclude each other", one, other)
+	}
+	return nil
 }
 
 // parseAddress reads an address and says what is meant by one that is none.
@@ -99,6 +109,9 @@ Without --network, the name is given up in all networks.`,
 		Args: takes("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t.Name = args[0]
+			if err := notBoth(cmd, "network", "pool"); err != nil {
+				return err
+			}
 			if err := a.daemon().Release(cmd.Context(), t); err != nil {
 				return err
 			}
@@ -125,6 +138,9 @@ where something is kept for the new name: release that first.`,
 		Args:    takes("OLD NEW"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Name, r.To = args[0], args[1]
+			if err := notBoth(cmd, "network", "pool"); err != nil {
+				return err
+			}
 			if err := a.daemon().Rename(cmd.Context(), r); err != nil {
 				return err
 			}
@@ -143,7 +159,7 @@ func (a *app) hostCommand() *cobra.Command {
 		Short: "Look after the hosts that share names",
 		Long: `Looks after the hosts that share a store. ` + "`dockstack status`" + ` lists those that
 are alive.`,
-		Args: a.noVerb,
+		Args: a.ownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	forget := &cobra.Command{

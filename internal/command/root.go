@@ -120,6 +120,18 @@ func (a *app) noVerb(cmd *cobra.Command, args []string) error {
 	return usage("no verb `%s`%s (`%s --help`)", args[0], hint, cmd.CommandPath())
 }
 
+// ownVerb is noVerb for a verb that does nothing without one of its own.
+func (a *app) ownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return a.noVerb(cmd, args)
+	}
+	var verbs []string
+	for _, c := range cmd.Commands() {
+		verbs = append(verbs, c.Name())
+	}
+	return usage("`%s` needs a verb: %s (`%s --help`)", cmd.CommandPath(), strings.Join(verbs, ", "), cmd.CommandPath())
+}
+
 // flagError names the flag that was meant.
 func flagError(cmd *cobra.Command, err error) error {
 	text := err.Error()
