@@ -149,13 +149,15 @@ func (c composeReader) line(path ...string) int {
 	if !ok {
 		return c.tops[path[0]]
 	}
-	below := path[2:]
-	for n := len(below); n > 0; n-- {
-		if _, line, ok := part.Value.Get(below[:n]...); ok {
-			return line
+	line, value := part.Line, part.Value
+	for _, key := range path[2:] {
+		below, at, ok := value.Get(key)
+		if !ok {
+			break
 		}
+		line, value = at, below
 	}
-	return part.Line
+	return line
 }
 
 // badKey is how Compose says that it does not know one, and badPath what stands
