@@ -126,7 +126,7 @@ type visitor struct {
 }
 
 // visit opens an address. Size and colours are set before.
-func visit(t *testing.T, ctx context.Context, url string, before ...step) *visitor {
+func visit(ctx context.Context, t *testing.T, url string, before ...step) *visitor {
 	t.Helper()
 	v := &visitor{t: t, ctx: ctx}
 	err := chromedp.Listen(ctx, func(ev any) {

@@ -25,8 +25,6 @@ type poolCount struct {
 	grid grid
 	// small is what its card shows.
 	small grid
-	// fullest is the block with the most leases, where cells are blocks.
-	fullest int
 }
 
 // hostCount is a host with what stands on it.
@@ -107,13 +105,7 @@ func takeCensus(ctx context.Context, src Source, s admin.Status) (*census, error
 
 func (c *census) addPool(p admin.Pool, s *sketch) {
 	g := s.done()
-	pc := poolCount{pool: p, grid: g, small: s.small(g)}
-	for i := range g.Cells {
-		if g.Cells[i].used() > g.Cells[pc.fullest].used() {
-			pc.fullest = i
-		}
-	}
-	c.pools = append(c.pools, pc)
+	c.pools = append(c.pools, poolCount{pool: p, grid: g, small: s.small(g)})
 	c.networks = append(c.networks, networkOf(p.Network, p.ID))
 }
 

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/dockstack/dockstack/internal/admin"
@@ -22,8 +23,7 @@ type eventList struct {
 func findEvents(all []admin.Event, v view) eventList {
 	list := eventList{Known: len(all)}
 	words := strings.Fields(strings.ToLower(v.About))
-	for i := len(all) - 1; i >= 0; i-- {
-		e := all[i]
+	for _, e := range slices.Backward(all) {
 		if v.Kind != "" && v.Kind != e.Kind || !about(e, words) {
 			continue
 		}

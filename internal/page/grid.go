@@ -34,6 +34,20 @@ func (g grid) Cols() int {
 	return gridCols
 }
 
+// choose is the cell that has the wanted block, else the fullest.
+func (g grid) choose(want netip.Prefix) int {
+	fullest := 0
+	for i, c := range g.Cells {
+		if want.IsValid() && c.Prefix.Contains(want.Addr()) && c.Prefix.Bits() <= want.Bits() {
+			return i
+		}
+		if c.used() > g.Cells[fullest].used() {
+			fullest = i
+		}
+	}
+	return fullest
+}
+
 // cell is one address or block.
 type cell struct {
 	Prefix netip.Prefix

@@ -123,8 +123,12 @@ func TestOtherSites(t *testing.T) {
 		path, site, mode string
 		code             int
 	}{
-		{"/", "cross-site", "navigate", 200}, {"/", "cross-site", "no-cors", 403}, {"/part/names", "cross-site", "cors", 403},
-		{"/part/names", "same-origin", "cors", 200}, {"/metrics", "none", "navigate", 200}, {"/metrics", "cross-site", "navigate", 403},
+		{"/", "cross-site", "navigate", 200},
+		{"/", "cross-site", "no-cors", 403},
+		{"/part/names", "cross-site", "cors", 403},
+		{"/part/names", "same-origin", "cors", 200},
+		{"/metrics", "none", "navigate", 200},
+		{"/metrics", "cross-site", "navigate", 403},
 	} {
 		if w := get(s, "localhost", c.path, from(c.site, c.mode)); w.Code != c.code {
 			t.Errorf("%s from %s (%s) answers %d, want %d", c.path, c.site, c.mode, w.Code, c.code)
@@ -216,7 +220,7 @@ func TestStreamsAreLimited(t *testing.T) {
 	if full != 4 {
 		t.Errorf("%d of 20 streams were refused, want 4", full)
 	}
-	answer, err := http.Get(s.URL) //nolint:noctx // a test's
+	answer, err := http.Get(s.URL)
 	if err != nil || answer.StatusCode != 200 {
 		t.Errorf("the page itself is not served any more: %v", err)
 	}
@@ -235,7 +239,7 @@ func TestRun(t *testing.T) {
 	busy.Close()
 	code := 0
 	for end := time.Now().Add(10 * time.Second); code != 200 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if answer, err := http.Get("http://" + addr + "/"); err == nil { //nolint:noctx // a test's
+		if answer, err := http.Get("http://" + addr + "/"); err == nil {
 			code = answer.StatusCode
 			_ = answer.Body.Close()
 		}

@@ -51,10 +51,10 @@ func judge(p *picture) health {
 			bad++
 		}
 	}
-	switch n := len(h.Findings); {
-	case n == 0:
+	switch n := len(h.Findings); n {
+	case 0:
 		h.Headline = "All is well"
-	case n == 1:
+	case 1:
 		h.Level, h.Headline = levelWarn, "1 thing to mend"
 	default:
 		h.Level, h.Headline = levelWarn, fmt.Sprintf("%d things to mend", n)

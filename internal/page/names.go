@@ -91,7 +91,7 @@ func matcher(v view) func(admin.Lease) bool {
 		prefix netip.Prefix
 	}
 	var words []word
-	for _, text := range strings.Fields(strings.ToLower(v.Query)) {
+	for text := range strings.FieldsSeq(strings.ToLower(v.Query)) {
 		w := word{text: text}
 		if p, err := netip.ParsePrefix(text); err == nil {
 			w.prefix = p.Masked()

@@ -118,7 +118,9 @@ func (s *Server) serve(ctx context.Context) error {
 	if err = srv.Shutdown(ctx); err != nil {
 		err = errors.Join(err, srv.Close())
 	}
-	<-ended
+	if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
 	return err
 }
 

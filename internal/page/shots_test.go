@@ -39,7 +39,7 @@ func TestShots(t *testing.T) {
 			t.Run(scene.name+"-"+window.name, func(t *testing.T) {
 				tab, closeTab := chromedp.NewContext(browser)
 				defer closeTab()
-				v := visit(t, tab, s.URL, window.before...)
+				v := visit(tab, t, s.URL, window.before...)
 				v.fits(scene.name)
 				v.shoot(filepath.Join(dir, scene.name+"-"+window.name+".png"))
 				v.content(s.URL)

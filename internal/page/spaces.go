@@ -172,11 +172,10 @@ func spaces(ctx context.Context, src Source, p *picture, v view) (spaceView, err
 			Selected: i == chosen, Bar: barOf(pc.pool), Mini: drawMini(pc.small), Shown: pc.small.Prefix,
 		})
 	}
-	if len(p.census.pools) == 0 || p.Unread != nil {
-		return out, nil
-	}
 	var err error
-	out.Detail, err = zoom(ctx, src, p.census.pools[chosen], v)
+	if len(p.census.pools) > 0 && p.Unread == nil {
+		out.Detail, err = zoom(ctx, src, p.census.pools[chosen], v)
+	}
 	return out, err
 }
 
@@ -184,42 +183,36 @@ func spaces(ctx context.Context, src Source, p *picture, v view) (spaceView, err
 // fullest, until cells are single addresses.
 func zoom(ctx context.Context, src Source, pc poolCount, v view) (*detail, error) {
 	d := &detail{Pool: pc.pool, Name: networkOf(pc.pool.Network, pc.pool.ID)}
-	g, next := pc.grid, pc.fullest
+	g := pc.grid
+	if g.Single && g.Prefix != pc.pool.Subnet {
+		d.Crumbs = append(d.Crumbs, crumb{pc.pool.Subnet.String(), ""})
+	}
+	var err error
 	for range mostLevels {
 		if g.Single {
 			break
 		}
-		for i, c := range g.Cells {
-			if v.Block.IsValid() && c.Prefix.Contains(v.Block.Addr()) && c.Prefix.Bits() <= v.Block.Bits() {
-				next = i
-			}
-		}
+		block := g.Cells[g.choose(v.Block)].Prefix
 		d.Crumbs = append(d.Crumbs, crumb{g.Prefix.String(), v.withPool(pc.pool.ID, g.Prefix)})
-		block := g.Cells[next].Prefix
 		d.Blocks = newBigMap(pc.pool, g, v, block)
-		var err error
 		if g, err = draw(ctx, src, pc.pool, block); err != nil {
 			return nil, err
-		}
-		next = 0
-		for i := range g.Cells {
-			if g.Cells[i].used() > g.Cells[next].used() {
-				next = i
-			}
 		}
 	}
 	if d.Blocks == nil {
 		// The census has counts only.
-		var err error
 		if g, err = draw(ctx, src, pc.pool, g.Prefix); err != nil {
 			return nil, err
-		}
-		if g.Prefix != pc.pool.Subnet {
-			d.Crumbs = append(d.Crumbs, crumb{pc.pool.Subnet.String(), ""})
 		}
 	}
 	d.Crumbs = append(d.Crumbs, crumb{g.Prefix.String(), ""})
 	d.Addresses = newBigMap(pc.pool, g, v, netip.Prefix{})
+	d.hold(g)
+	return d, nil
+}
+
+// hold notes the first leases of a map.
+func (d *detail) hold(g grid) {
 	for _, c := range g.Cells {
 		switch {
 		case c.Lease == nil:
@@ -229,7 +222,6 @@ func zoom(ctx context.Context, src Source, pc poolCount, v view) (*detail, error
 			d.More++
 		}
 	}
-	return d, nil
 }
 
 // draw makes the map of a part of a pool, with the leases of single addresses.

@@ -3,6 +3,7 @@ package page
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -54,11 +55,8 @@ func parseView(q url.Values) view {
 		return s
 	}
 	oneOf := func(key string, all ...string) string {
-		s := q.Get(key)
-		for _, one := range all {
-			if s == one {
-				return s
-			}
+		if s := q.Get(key); slices.Contains(all, s) {
+			return s
 		}
 		return ""
 	}

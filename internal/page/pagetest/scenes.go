@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dockstack/dockstack/internal/admin"
@@ -187,7 +188,7 @@ func (w *World) fill(network string, names []string, parked int) {
 		}
 		a := p.Range.Addr().Next().Next()
 		for n, name := range names {
-			for a == p.Gateway || contains(p.Excluded, a) || r.IntN(14) == 0 {
+			for a == p.Gateway || slices.Contains(p.Excluded, a) || r.IntN(14) == 0 {
 				a = a.Next()
 			}
 			l := w.lease(p, name, a, w.status.Hosts[n%len(w.status.Hosts)], now.Add(-time.Duration(r.IntN(70*3600))*time.Second))
@@ -197,15 +198,6 @@ func (w *World) fill(network string, names []string, parked int) {
 			a = a.Next()
 		}
 	}
-}
-
-func contains(all []netip.Addr, a netip.Addr) bool {
-	for _, one := range all {
-		if one == a {
-			return true
-		}
-	}
-	return false
 }
 
 // hour is what DNS did in the last one, at so many queries a second.
