@@ -16,10 +16,10 @@ type doctorCluster struct{ c *cluster }
 func (d doctorCluster) Self() string { return d.c.peers.Self().ID }
 
 // Away implements doctor.Cluster.
-func (d doctorCluster) Away() (err error, since time.Time) { //nolint:staticcheck // a state, not an error of the call
+func (d doctorCluster) Away() (since time.Time, err error) {
 	d.c.mu.Lock()
 	defer d.c.mu.Unlock()
-	return d.c.away, d.c.since
+	return d.c.since, d.c.away
 }
 
 // Peers implements doctor.Cluster.

@@ -269,16 +269,16 @@ func (x *exam) tellHost(w wiring, own netip.Addr) string {
 		// Into the file that is there: it may be a link or a mount, and empty.
 		return fmt.Sprintf(`printf 'nameserver %%s\n%%s\n' %[1]s "$(cat %[2]s)" > %[2]s`, own, resolvConf)
 	}
-	domains := "~" + x.Zone
+	domains := []string{"~" + x.Zone}
 	for _, n := range x.Fabric.Networks() {
 		for _, g := range n.Gateways {
 			if zone, ok := reverseZone(g.Masked()); ok {
-				domains += " ~" + zone
+				domains = append(domains, "~"+zone)
 			}
 		}
 	}
 	return fmt.Sprintf(`mkdir -p /etc/systemd/resolved.conf.d && printf '[Resolve]\nDNS=%s\nDomains=%s\n' > /etc/systemd/resolved.conf.d/dockstack.conf && systemctl restart systemd-resolved`,
-		own, domains)
+		own, strings.Join(domains, " "))
 }
 
 // reverseZone is the reverse zone of a subnet, where it begins at a label.

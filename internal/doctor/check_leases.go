@@ -80,7 +80,7 @@ func (x *exam) lostHosts(ctx context.Context) error {
 	if err := x.open(); err != nil {
 		return err
 	}
-	if err, _ := x.Cluster.Away(); err != nil {
+	if _, err := x.Cluster.Away(); err != nil {
 		return fmt.Errorf("the shared store is away: %w", err)
 	}
 	alive := map[string]bool{x.Cluster.Self(): true}
@@ -117,7 +117,7 @@ func (x *exam) imports(ctx context.Context) error {
 	if x.alone() {
 		return nil
 	}
-	if err, _ := x.Cluster.Away(); err != nil {
+	if _, err := x.Cluster.Away(); err != nil {
 		return fmt.Errorf("the shared store is away: %w", err)
 	}
 	ids, err := x.Cluster.Imports(ctx)

@@ -37,7 +37,7 @@ func (x *exam) store(context.Context) error {
 	if x.alone() {
 		return nil
 	}
-	if err, since := x.Cluster.Away(); err != nil {
+	if since, err := x.Cluster.Away(); err != nil {
 		x.add(Finding{
 			ID: "store-away", What: fmt.Sprintf("the shared store is away since %s: %v", since.UTC().Format(time.DateTime), err),
 			Command: "etcdctl endpoint health --cluster",
@@ -95,7 +95,7 @@ func room(path, name string) (*Finding, error) {
 		return nil, fmt.Errorf("look at the disk of %s: %w", name, err)
 	}
 	return judge(space{
-		bytes: st.Bavail * uint64(st.Bsize), all: st.Blocks * uint64(st.Bsize), inodes: st.Ffree, allInodes: st.Files, //nolint:unconvert // it differs between architectures
+		bytes: st.Bavail * uint64(st.Bsize), all: st.Blocks * uint64(st.Bsize), inodes: st.Ffree, allInodes: st.Files,
 	}, name), nil
 }
 

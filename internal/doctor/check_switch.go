@@ -34,9 +34,6 @@ const (
 	ownerName   = "dockstack"
 )
 
-// named is how many of a kind are named one by one.
-const named = 20
-
 func (x *exam) switchUp(context.Context) error {
 	st := x.Fabric.Status()
 	if st.Up {

@@ -157,15 +157,17 @@ var faults = map[string]fault{
 	"no NAT": {func(_ *testing.T, w *world, h *Host) {
 		w.dns = append(w.dns, dnsd.Listener{Want: netip.AddrPortFrom(gw.Addr(), h.DNSPort)})
 	}, "no-nat", Warning, "can't redirect", "modprobe nft_nat", ""},
-	"DNS silent":       {func(t *testing.T, _ *world, h *Host) { h.DNSPort = closedPort(t) }, "dns-silent", Error, "does not answer", "ss -lnptu", ""},
-	"DNS is another's": {func(t *testing.T, _ *world, h *Host) { h.DNSPort = serveDNS(t, "example.") }, "dns-silent", Error, "somebody else's: it answers REFUSED", "ss -lnptu", ""},
+	"DNS silent":       {func(t *testing.T, _ *world, h *Host) { t.Helper(); h.DNSPort = closedPort(t) }, "dns-silent", Error, "does not answer", "ss -lnptu", ""},
+	"DNS is another's": {func(t *testing.T, _ *world, h *Host) { t.Helper(); h.DNSPort = serveDNS(t, "example.") }, "dns-silent", Error, "somebody else's: it answers REFUSED", "ss -lnptu", ""},
 	"DNS shadowed":     {func(_ *testing.T, w *world, _ *Host) { w.bound["dns tcp"] = []netip.Addr{gw.Addr()} }, "dns-shadowed", Note, "172.16.0.1 (tcp)", "ss -lnpt 'sport", ""},
 	"engine away":      {func(_ *testing.T, w *world, _ *Host) { w.engineErr = errors.New("refused") }, "engine-away", Warning, "refused", "systemctl start docker", ""},
 	"engine too old": {func(t *testing.T, w *world, _ *Host) {
+		t.Helper()
 		w.view.Version = "29.0.2"
 		w.file(t, "/etc/os-release", "NAME=x\nID=ubuntu\nID_LIKE=debian\n")
 	}, "engine-old", Error, "29.0.2; dockstack needs 29.0.3", "apt-get install --only-upgrade docker-ce", ""},
 	"engine a little old": {func(t *testing.T, w *world, _ *Host) {
+		t.Helper()
 		w.view.Version = "29.0.3"
 		w.file(t, "/etc/os-release", `ID="rhel"`)
 	}, "engine-old", Warning, "29.0.3", "dnf upgrade docker-ce", ""},
@@ -174,12 +176,12 @@ var faults = map[string]fault{
 	"plugin twice": {func(_ *testing.T, w *world, _ *Host) {
 		w.view.Plugins = append([]engine.ViewPlugin{{Name: "dockstack/dockstack-plugin:1.0", Socket: "dockstack.sock"}}, w.view.Plugins...)
 	}, "plugin-twice", Error, "as dockstack-plugin and dockstack/dockstack-plugin:1.0", "docker plugin disable -f dockstack/dockstack-plugin:1.0; docker plugin rm dockstack/dockstack-plugin:1.0", ""},
-	"a resolver of each container's own": {func(t *testing.T, w *world, _ *Host) { w.file(t, daemonJSON, `{"dns":["127.0.0.1"]}`) }, "engine-settings", Error, "127.0.0.1", "jq 'del", ""},
-	"no iptables":                        {func(t *testing.T, w *world, _ *Host) { w.file(t, daemonJSON, `{"iptables":false}`) }, "engine-settings", Warning, `"iptables" off`, "systemctl restart docker", ""},
+	"a resolver of each container's own": {func(t *testing.T, w *world, _ *Host) { t.Helper(); w.file(t, daemonJSON, `{"dns":["127.0.0.1"]}`) }, "engine-settings", Error, "127.0.0.1", "jq 'del", ""},
+	"no iptables":                        {func(t *testing.T, w *world, _ *Host) { t.Helper(); w.file(t, daemonJSON, `{"iptables":false}`) }, "engine-settings", Warning, `"iptables" off`, "systemctl restart docker", ""},
 	"store closed":                       {func(_ *testing.T, w *world, _ *Host) { w.closed = errors.New("store is damaged\nx") }, "store-closed", Error, "store is damaged; x", "cat /run/dockstack/status", ""},
 	"etcd away":                          {func(_ *testing.T, w *world, _ *Host) { w.away = errors.New("etcd refuses connections") }, "store-away", Error, "etcd refuses connections", "etcdctl endpoint health", ""},
 	"store open to all": {func(t *testing.T, w *world, _ *Host) {
-		if err := os.Chmod(filepath.Join(w.root, stateFile), 0o644); err != nil { //nolint:gosec // that is the fault
+		if err := os.Chmod(filepath.Join(w.root, stateFile), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}, "store-mode", Warning, "0644", "chmod 600 /var/lib/dockstack/dockstack.db", "chmod"},

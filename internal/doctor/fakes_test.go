@@ -186,7 +186,7 @@ func (w *world) Tun() error                                        { return w.tu
 func (w *world) FilterMissing(fabric.TunnelFilter) (string, error) { return w.unfiltered, nil }
 func (w *world) Listeners() []dnsd.Listener                        { return w.dns }
 func (w *world) Asked() []netip.Addr                               { return w.asked }
-func (w *world) Away() (error, time.Time)                          { return w.away, time.Unix(0, 0) }
+func (w *world) Away() (time.Time, error)                          { return time.Unix(0, 0), w.away }
 func (w *world) Peers() []Peer                                     { return w.peers }
 func (w *world) Uses(context.Context) (map[string][]string, error) { return w.uses, nil }
 func (w *world) Imports(context.Context) ([]string, error)         { return w.imports, nil }
@@ -248,8 +248,10 @@ func (w *world) ServeDNS(context.Context) error {
 // fakeLinks and fakeStore have methods whose names the world has otherwise.
 type fakeLinks struct{ w *world }
 
-func (l fakeLinks) List(context.Context, string) ([]fabric.Link, error)      { return l.w.links, nil }
+func (l fakeLinks) List(context.Context, string) ([]fabric.Link, error) { return l.w.links, nil }
+
 func (l fakeLinks) PeerMTUs(context.Context, string) (map[string]int, error) { return l.w.mtus, nil }
+
 func (l fakeLinks) GatewayMissing(context.Context, string, []netip.Prefix) ([]string, error) {
 	return l.w.gate, nil
 }

@@ -143,7 +143,7 @@ type PoolUse struct {
 // Cluster is the hosts that share a store.
 type Cluster interface {
 	// Away is why the shared store isn't reached, and since when.
-	Away() (err error, since time.Time)
+	Away() (since time.Time, err error)
 	// Peers are the other hosts that are alive.
 	Peers() []Peer
 	// Uses are the pools that hosts have in use, by the host's id.

@@ -125,7 +125,7 @@ func TestLocal(t *testing.T) {
 		"its store":       {func(d *desk) { d.file(statusFile, "store      x\n           NOT USED: store is damaged\n") }, "daemon-problem", "store is damaged", "cat /run/dockstack/status"},
 		"its switch":      {func(d *desk) { d.file(statusFile, "switch     NOT UP: no Open vSwitch\n") }, "daemon-problem", "no Open vSwitch", "cat /run/dockstack/status"},
 		"store elsewhere": {func(d *desk) { _ = os.RemoveAll(filepath.Join(d.root, filepath.Dir(stateFile))) }, "state-missing", "/var/lib/dockstack is not there", "docker plugin inspect"},
-		"store readable":  {func(d *desk) { _ = os.Chmod(filepath.Join(d.root, stateFile), 0o666) }, "store-mode", "0666", "chmod 600 /var/lib/dockstack/dockstack.db"}, //nolint:gosec // that is the fault
+		"store readable":  {func(d *desk) { _ = os.Chmod(filepath.Join(d.root, stateFile), 0o666) }, "store-mode", "0666", "chmod 600 /var/lib/dockstack/dockstack.db"},
 		"store held":      {func(d *desk) { d.plugins = off; d.held = []process{{pid: 77, name: "dockstack"}} }, "store-locked", "process 77 (dockstack)", "kill 77"},
 		"a switch left": {func(d *desk) {
 			d.plugins = off
@@ -187,7 +187,7 @@ func TestLocalAsNobody(t *testing.T) {
 	}
 	d := newDesk(t)
 	d.engine()
-	if err := errors.Join(os.Chmod(d.root, 0o755), os.Chmod(filepath.Join(d.root, engineSocket), 0o600)); err != nil { //nolint:gosec // the folder is to be entered
+	if err := errors.Join(os.Chmod(d.root, 0o755), os.Chmod(filepath.Join(d.root, engineSocket), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	// A copy: nobody may not enter the folder that go test has its own in.
@@ -198,7 +198,7 @@ func TestLocalAsNobody(t *testing.T) {
 	}
 	body, err := os.ReadFile(exe)
 	if err == nil {
-		err = os.WriteFile(self, body, 0o755) //nolint:gosec // it is to be run
+		err = os.WriteFile(self, body, 0o755)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -184,7 +184,7 @@ func newReal(t *testing.T) *real {
 // test runs on.
 func (r *real) says() []string {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(r.T.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
 	defer cancel()
 	var out []string
 	for _, f := range bad(Check(ctx, r.Host)) {
@@ -310,7 +310,7 @@ func (r *real) awaitTunnel(so func(fabric.Status) bool) {
 // command is what a finding says to do.
 func (r *real) command(id string) string {
 	r.Helper()
-	for _, f := range bad(Check(r.T.Context(), r.Host)) {
+	for _, f := range bad(Check(r.Context(), r.Host)) {
 		if f.ID == id {
 			return f.Command
 		}
@@ -323,7 +323,7 @@ func (r *real) command(id string) string {
 // this machine has them.
 func (r *real) mendByCommands() {
 	r.Helper()
-	for _, f := range bad(Check(r.T.Context(), r.Host)) {
+	for _, f := range bad(Check(r.Context(), r.Host)) {
 		program, rest, _ := strings.Cut(f.Command, " ")
 		if !strings.HasPrefix(program, "ovs-") {
 			continue
@@ -332,7 +332,7 @@ func (r *real) mendByCommands() {
 		if program == "ovs-vsctl" {
 			words = words[1:] // the database, which Run names itself
 		}
-		if out, err := r.cfg.Run(r.T.Context(), program, words...); err != nil {
+		if out, err := r.cfg.Run(r.Context(), program, words...); err != nil {
 			r.Errorf("%s: %v: %s", f.Command, err, out)
 		}
 	}

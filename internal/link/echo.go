@@ -37,6 +37,7 @@ var (
 type echo struct {
 	conn *net.IPConn
 	to   netip.Addr
+	dst  *net.IPAddr
 	id   uint16
 	six  bool
 	in   []byte
@@ -71,7 +72,12 @@ func openEcho(ctx context.Context, from, to netip.Addr) (*echo, error) {
 		_ = pc.Close()
 		return nil, fmt.Errorf("unexpected socket %T", pc)
 	}
-	return &echo{conn: conn, to: to, id: uint16(rand.N(1 << 16)), six: to.Is6(), in: make([]byte, 1<<16)}, nil //nolint:gosec // no secret
+	dst, err := net.ResolveIPAddr(network[:3], to.String())
+	if err != nil {
+		_ = pc.Close()
+		return nil, err
+	}
+	return &echo{conn: conn, to: to, dst: dst, id: uint16(rand.N(1 << 16)), six: to.Is6(), in: make([]byte, 1<<16)}, nil //nolint:gosec // no secret
 }
 
 // control keeps the kernel from fragmenting, and from going by what it believes
@@ -113,7 +119,7 @@ func (e *echo) send(seq uint16, size int) (fits bool, err error) {
 	if !e.six { // else the kernel does it
 		binary.BigEndian.PutUint16(msg[2:], checksum(msg))
 	}
-	_, err = e.conn.WriteToIP(msg, &net.IPAddr{IP: e.to.AsSlice()})
+	_, err = e.conn.WriteToIP(msg, e.dst)
 	if errors.Is(err, unix.EMSGSIZE) {
 		return false, nil
 	}
@@ -127,8 +133,10 @@ func refusal(err error) string {
 		err  error
 		text string
 	}{
-		{unix.ENETUNREACH, "this host has no route to it"}, {unix.EHOSTUNREACH, "nobody has its address on this host's link"},
-		{unix.EPERM, "a filter on this host forbids sending"}, {unix.EACCES, "a route or rule on this host prohibits sending"},
+		{unix.ENETUNREACH, "this host has no route to it"},
+		{unix.EHOSTUNREACH, "nobody has its address on this host's link"},
+		{unix.EPERM, "a filter on this host forbids sending"},
+		{unix.EACCES, "a route or rule on this host prohibits sending"},
 		{unix.EINVAL, "a route on this host leads nowhere"},
 	} {
 		if errors.Is(err, known.err) {

@@ -130,37 +130,54 @@ func (w *walk) chain(ch *nftables.Chain, depth int) (outcome, error) {
 		if m.certainty == not || m.verdict == nil {
 			continue
 		}
-		goesOn := m.certainty == maybe
-		switch m.verdict.Kind {
-		case expr.VerdictAccept:
-			o.accepted = true
-		case expr.VerdictDrop:
-			o.drop(&Dropped{Family: familyName(ch.Table.Family), Table: ch.Table.Name, Chain: ch.Name, Handle: r.Handle})
-		case expr.VerdictReturn:
-			o.end = true
-		case expr.VerdictJump, expr.VerdictGoto:
-			sub, err := w.target(ch.Table, m.verdict.Chain, depth+1)
-			if err != nil {
-				return o, err
-			}
-			o.accepted = o.accepted || sub.accepted
-			if sub.dropped != nil {
-				o.drop(sub.dropped)
-			}
-			if m.verdict.Kind == expr.VerdictJump {
-				goesOn = goesOn || sub.end
-			} else {
-				o.end = o.end || sub.end
-			}
-		default: // a program decides, or it goes on
-			o.accepted, goesOn = true, true
+		goesOn, err := w.follow(&o, place{ch, r, depth}, m.verdict)
+		if err != nil {
+			return o, err
 		}
-		if !goesOn {
+		if !goesOn && m.certainty == yes {
 			return o, nil
 		}
 	}
 	o.end = true
 	return o, nil
+}
+
+// place is a rule of a chain, some jumps away from where the walk began.
+type place struct {
+	chain *nftables.Chain
+	rule  *nftables.Rule
+	depth int
+}
+
+// follow adds to o what a rule's verdict makes of the datagram, and tells whether
+// it may get to the next rule.
+func (w *walk) follow(o *outcome, at place, v *expr.Verdict) (goesOn bool, err error) {
+	t := at.chain.Table
+	switch v.Kind {
+	case expr.VerdictAccept:
+		o.accepted = true
+	case expr.VerdictDrop:
+		o.drop(&Dropped{Family: familyName(t.Family), Table: t.Name, Chain: at.chain.Name, Handle: at.rule.Handle})
+	case expr.VerdictReturn:
+		o.end = true
+	case expr.VerdictJump, expr.VerdictGoto:
+		sub, err := w.target(t, v.Chain, at.depth+1)
+		if err != nil {
+			return false, err
+		}
+		o.accepted = o.accepted || sub.accepted
+		if sub.dropped != nil {
+			o.drop(sub.dropped)
+		}
+		if v.Kind == expr.VerdictJump {
+			return sub.end, nil
+		}
+		o.end = o.end || sub.end
+	default: // a program decides, or it goes on
+		o.accepted = true
+		return true, nil
+	}
+	return false, nil
 }
 
 func (w *walk) target(t *nftables.Table, name string, depth int) (outcome, error) {

@@ -31,32 +31,35 @@ func RedirectMissing(r Redirect) (string, error) {
 		return "", fmt.Errorf("open nftables: %w", err)
 	}
 	for _, family := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
-		var want []netip.Addr
-		for _, a := range r.Addrs {
-			if a.Is4() == (family == nftables.TableFamilyIPv4) {
-				want = append(want, a)
-			}
-		}
+		want := slices.DeleteFunc(slices.Clone(r.Addrs), func(a netip.Addr) bool { return a.Is4() != (family == nftables.TableFamilyIPv4) })
 		if len(want) == 0 {
 			continue
 		}
-		t := &nftables.Table{Name: portTable, Family: family}
 		name := fmt.Sprintf("nftables table %s %s", familyName(family), portTable)
-		missing, err := setLacks(c, t, "addresses", want)
+		missing, err := tableLacks(c, &nftables.Table{Name: portTable, Family: family}, want)
 		if err != nil {
 			return "", fmt.Errorf("look at %s: %w", name, err)
 		}
 		if missing != "" {
 			return name + " " + missing, nil
 		}
-		for _, chain := range []string{"received", "sent"} {
-			rules, err := c.GetRules(t, &nftables.Chain{Name: chain, Table: t})
-			if err != nil && !errors.Is(err, unix.ENOENT) {
-				return "", fmt.Errorf("look at %s: %w", name, err)
-			}
-			if len(rules) != redirectRules {
-				return fmt.Sprintf("%s has %d rules in the chain %s, not %d", name, len(rules), chain, redirectRules), nil
-			}
+	}
+	return "", nil
+}
+
+// tableLacks tells what one family's table of a redirection lacks.
+func tableLacks(c *nftables.Conn, t *nftables.Table, addrs []netip.Addr) (string, error) {
+	missing, err := setLacks(c, t, "addresses", addrs)
+	if err != nil || missing != "" {
+		return missing, err
+	}
+	for _, chain := range []string{"received", "sent"} {
+		rules, err := c.GetRules(t, &nftables.Chain{Name: chain, Table: t})
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return "", err
+		}
+		if len(rules) != redirectRules {
+			return fmt.Sprintf("has %d rules in the chain %s, not %d", len(rules), chain, redirectRules), nil
 		}
 	}
 	return "", nil

@@ -207,14 +207,14 @@ func (m *Manager) mtuAt(namespace, index int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, a := range answers {
-		l, err := netlink.LinkDeserialize(nil, a)
-		if err != nil {
-			return 0, err
-		}
-		return l.Attrs().MTU, nil
+	if len(answers) == 0 {
+		return 0, unix.ENODEV
 	}
-	return 0, unix.ENODEV
+	l, err := netlink.LinkDeserialize(nil, answers[0])
+	if err != nil {
+		return 0, err
+	}
+	return l.Attrs().MTU, nil
 }
 
 // Ways are the interfaces by which packets between this host and another leave
