@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -60,7 +59,7 @@ func newForward(req *dns.Msg, q *query) *forward {
 	return f
 }
 
-func flagIf(set bool, flag uint16) uint16 { //nolint:revive // a flag of a message, not of this function
+func flagIf(set bool, flag uint16) uint16 {
 	if set {
 		return flag
 	}
@@ -284,20 +283,4 @@ func deny(f *forward, r *Route, now time.Time) *answer {
 	}
 	a.domain = r.Domain
 	return a
-}
-
-// ways is who is asked for what, as it was last seen.
-type ways struct {
-	now  atomic.Pointer[way]
-	next atomic.Int64 // when to look again, in Unix nanoseconds
-
-	mu sync.Mutex // held while it is replaced
-}
-
-// way is the host's resolvers and the routes at one moment.
-type way struct {
-	servers []netip.AddrPort
-	// before are the resolvers before there were none.
-	before []netip.AddrPort
-	table  *routeTable
 }

@@ -99,18 +99,18 @@ func (u *forwarder) joinLocked(f *forward, w waiter, way *way, now time.Time) (*
 		u.flights[f.key] = fl
 	}
 	u.count.forwarded.Add(1)
-	u.wg.Go(func() { u.fly(fl, w.host) })
+	u.wg.Go(func() { u.fly(u.ctx, fl, w.host) })
 	return nil, nil //nolint:nilnil // neither an answer nor a failure yet
 }
 
 // fly asks the resolvers and hands the answer out.
-func (u *forwarder) fly(fl *flight, host bool) {
+func (u *forwarder) fly(ctx context.Context, fl *flight, host bool) {
 	defer func() {
 		u.mu.Lock()
 		u.passage.arrive(host)
 		u.mu.Unlock()
 	}()
-	ctx, cancel := context.WithTimeout(u.ctx, u.budget)
+	ctx, cancel := context.WithTimeout(ctx, u.budget)
 	defer cancel()
 	if fl.old != nil {
 		// What expired is given to who has waited long enough; the resolvers

@@ -3,12 +3,30 @@ package dnsd
 import (
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // waysEvery is how often resolvers and routes are looked at for answers that
 // are kept; who is to ask looks each time.
 const waysEvery = time.Second
+
+// ways is who is asked for what, as it was last seen.
+type ways struct {
+	now  atomic.Pointer[way]
+	next atomic.Int64 // when to look again, in Unix nanoseconds
+
+	mu sync.Mutex // held while it is replaced
+}
+
+// way is the host's resolvers and the routes at one moment.
+type way struct {
+	servers []netip.AddrPort
+	// before are the resolvers before there were none.
+	before []netip.AddrPort
+	table  *routeTable
+}
 
 // at returns the resolvers and routes, at most waysEvery old.
 func (w *ways) at(u *forwarder, now time.Time) *way {

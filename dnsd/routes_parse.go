@@ -3,6 +3,7 @@ package dnsd
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,7 +89,7 @@ func parseRoute(piece string) ([]Route, error) {
 	}
 	list := make([]Route, len(domains))
 	for i, d := range domains {
-		list[i] = Route{Domain: d, Resolvers: r.Resolvers[:len(r.Resolvers):len(r.Resolvers)], Default: r.Default}
+		list[i] = Route{Domain: d, Resolvers: slices.Clip(r.Resolvers), Default: r.Default}
 	}
 	return list, nil
 }
