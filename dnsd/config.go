@@ -105,6 +105,14 @@ func (c Config) withDefaults() (Config, error) {
 		return c, err
 	}
 	c.Zone = zone
+	servers := make([]Nameserver, len(c.Nameservers))
+	for i, s := range c.Nameservers {
+		if s.Name, err = CleanName(s.Name); err != nil {
+			return c, err
+		}
+		servers[i] = s
+	}
+	c.Nameservers = servers
 	if c.ResolvConf == "" {
 		c.ResolvConf = "/etc/resolv.conf"
 	}
@@ -131,6 +139,16 @@ func setDefault[T int | time.Duration](v *T, def T) {
 	if *v <= 0 {
 		*v = def
 	}
+}
+
+// CleanName returns name in lower case without a dot at its end, if it is one of
+// plain labels, as hosts have.
+func CleanName(name string) (string, error) {
+	clean := strings.ToLower(strings.TrimSuffix(name, "."))
+	if !nameable(clean) {
+		return "", fmt.Errorf("%w: %q; use letters, digits, hyphens and dots, at most 63 characters between two dots, such as \"ns1.endor.lab\"", ErrName, name)
+	}
+	return clean, nil
 }
 
 // cleanZone returns zone in lower case without dots around it.

@@ -5,7 +5,8 @@ import "errors"
 var (
 	// ErrZone is returned by New for a zone that is no domain name.
 	ErrZone = errors.New("not a DNS zone")
-	// ErrName is returned by Explain for what is no domain name.
+	// ErrName is returned by Explain for what is no domain name, and by New and
+	// CleanName for what is no name that a host can have.
 	ErrName = errors.New("not a DNS name")
 	// ErrListen is wrapped by every error that SetListeners reports.
 	ErrListen = errors.New("DNS cannot listen")

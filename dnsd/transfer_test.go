@@ -1,6 +1,7 @@
 package dnsd
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -342,6 +343,9 @@ func FuzzStream(f *testing.F) {
 		f.Add(frame(m.SetEdns0(1232, true)))
 	}
 	f.Add([]byte{0, 1, 0})
+	end := new(dns.Msg).SetQuestion("db.dockstack.", dns.TypeA)
+	end.Id = 0xbeef
+	last := frame(end)
 	s := newServer(f, Config{Secondaries: here, TCPIdle: time.Second}, theStack())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ours, theirs := net.Pipe()
@@ -351,8 +355,9 @@ func FuzzStream(f *testing.F) {
 			s.serveConn(ours, &query{client: netip.MustParseAddrPort("127.0.0.1:4242"), local: netip.MustParseAddr("127.0.0.153"), stream: true})
 		}()
 		go func() {
-			_, _ = theirs.Write(data)
-			_ = theirs.SetReadDeadline(time.Now()) // nothing more is to come
+			_, _ = theirs.Write(append(slices.Clip(data), last...))
+			// What ends in the middle of a query has swallowed the last one.
+			_ = theirs.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
 		}()
 		for {
 			var size [2]byte
@@ -363,11 +368,54 @@ func FuzzStream(f *testing.F) {
 			if _, err := io.ReadFull(theirs, answer); err != nil {
 				break
 			}
-			if m := unpack(t, answer); !m.Response {
+			m := unpack(t, answer)
+			if !m.Response {
 				t.Errorf("to %x the answer is a query", data)
+			}
+			if m.Id == 0xbeef {
+				break
 			}
 		}
 		_ = theirs.Close()
 		<-done
 	})
+}
+
+func TestNameservers(t *testing.T) {
+	ip := netip.MustParseAddr
+	servers := []Nameserver{
+		{Name: "NS1.Endor.Lab.", Addrs: []netip.Addr{ip("192.0.2.1"), ip("2001:db8::1")}},
+		{Name: "ns.deep.endor.lab", Addrs: []netip.Addr{ip("192.0.2.2")}},
+		{Name: "ns.example", Addrs: []netip.Addr{ip("192.0.2.3")}},
+	}
+	s := newServer(t, Config{Zone: "endor.lab", Nameservers: servers}, theNames())
+	soa := " SOA ns1.endor.lab. hostmaster.endor.lab. 7 60 10 86400 1"
+	ns := func(zone string) string {
+		return "NOERROR aa ra | " + zone + " 300 NS ns1.endor.lab. | " + zone + " 300 NS ns.deep.endor.lab. | " + zone + " 300 NS ns.example."
+	}
+	for question, want := range map[string]string{
+		"endor.lab NS":           ns("endor.lab."),
+		"16.172.in-addr.arpa NS": ns("16.172.in-addr.arpa."),
+		"endor.lab SOA":          "NOERROR aa ra | endor.lab. 1" + soa,
+		"nobody.endor.lab A":     "NXDOMAIN aa ra / endor.lab. 1" + soa,
+		"ns1.endor.lab A":        "NOERROR aa ra | ns1.endor.lab. 300 A 192.0.2.1",
+		"ns1.endor.lab AAAA":     "NOERROR aa ra | ns1.endor.lab. 300 AAAA 2001:db8::1",
+		"ns1.endor.lab TXT":      "NOERROR aa ra / endor.lab. 1" + soa,
+		"deep.endor.lab A":       "NOERROR aa ra / endor.lab. 1" + soa,
+		"ns.example A":           "forwarded",
+	} {
+		if got := say(t, s, local, query1(t, question)); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", question, got, want)
+		}
+	}
+	e, err := s.Explain(t.Context(), Query{Name: "endor.lab", Type: dns.TypeNS})
+	want := []string{"ns1.endor.lab. 300 IN A 192.0.2.1", "ns1.endor.lab. 300 IN AAAA 2001:db8::1", "ns.deep.endor.lab. 300 IN A 192.0.2.2"}
+	if err != nil || !slices.Equal(e.Additional, want) {
+		t.Errorf("glue %q, want %q (%v)", e.Additional, want, err)
+	}
+	for _, bad := range []string{"", "ns one.endor.lab", `a\.b.endor.lab`, strings.Repeat("x", 64) + ".lab"} {
+		if _, err := New(Config{Nameservers: []Nameserver{{Name: bad}}}, nil, discard()); !errors.Is(err, ErrName) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
 }

@@ -229,6 +229,9 @@ func (l *lookup) apex(q *question, v verdict) verdict {
 	case q.qtype == dns.TypeNS:
 		v.kind = kindNS
 	case !addrs && (q.qtype == dns.TypeA || q.qtype == dns.TypeAAAA):
+		if s := l.server(q.name); s != nil {
+			return l.fixed(q, v, s.Addrs...)
+		}
 		return l.fixed(q, v, q.local)
 	default:
 		// A CNAME can't stand beside the SOA.

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/miekg/dns"
-
 	"github.com/dockstack/dockstack/dnsd"
 )
 
@@ -102,9 +100,9 @@ func (c *config) readDNS(bad func(name, want string)) {
 func (c *config) readNameservers(bad func(name, want string)) {
 	for _, text := range fields(envNameservers) {
 		name, addrText, _ := strings.Cut(text, "=")
-		name = strings.ToLower(strings.TrimSuffix(name, "."))
+		name, nameErr := dnsd.CleanName(name)
 		addr, err := netip.ParseAddr(addrText)
-		if _, ok := dns.IsDomainName(name); !ok || name == "" || err != nil {
+		if nameErr != nil || err != nil {
 			bad(envNameservers, "names and addresses of the zone's DNS servers, such as ns1.endor.lab=192.0.2.10,ns2.endor.lab=192.0.2.11")
 			return
 		}
