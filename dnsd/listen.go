@@ -220,7 +220,7 @@ func openPair(ctx context.Context, want netip.AddrPort) (*listener, error) {
 
 // maxReaders is how many sockets read one address at most: each answers some
 // hundred thousand queries a second, and takes 40 KB.
-const maxReaders = 4
+const maxReaders = 8
 
 // openMore opens sockets beside udp for the same address, so that several
 // cores answer: one for each two, since whoever asks is often on this host

@@ -145,13 +145,13 @@ func TestHostAddrs(t *testing.T) {
 
 // With several cores an address has several sockets, and each gets its share.
 func TestSeveralReaders(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * maxReaders))
 	l, err := openListener(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
-	const clients = 200
+	const clients = 400
 	for range clients {
 		c, err := net.Dial("udp", l.addr.String())
 		if err != nil {
@@ -185,7 +185,7 @@ func TestSeveralReaders(t *testing.T) {
 }
 
 func TestServesWithSeveralReaders(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * maxReaders))
 	_, addr := serve(t, Config{}, theNames())
 	for range 50 { // each from a port of its own
 		if got := brief(ask(t, "udp", addr, query1(t, "db A"))); got != "NOERROR aa ra | db. 5 A 172.16.0.10" {
