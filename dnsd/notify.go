@@ -29,7 +29,7 @@ var (
 func (s *Server) notify(ctx context.Context, at netip.AddrPort) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
+	defer context.AfterFunc(s.ctx, cancel)() //nolint:contextcheck // Close ends it, too
 	var heard uint32
 	known, silent := false, false
 	retry := notifyRetry
