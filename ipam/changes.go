@@ -18,10 +18,10 @@ const (
 	ChangeLive    ChangeKind = "live"    // a container holds it
 	ChangeParked  ChangeKind = "parked"  // no container holds it any more
 	ChangeHost    ChangeKind = "host"    // its container runs on another host
-	// Somebody keeps it for the name by a word, or does no more.
-	ChangeReserved   ChangeKind = "reserved"
-	ChangeUnreserved ChangeKind = "unreserved"
-	ChangeOther      ChangeKind = "other" // such as its MAC address
+
+	ChangeReserved   ChangeKind = "reserved"   // an operator keeps it for the name
+	ChangeUnreserved ChangeKind = "unreserved" // and does no more
+	ChangeOther      ChangeKind = "other"      // such as its MAC address
 )
 
 // Change is one of a lease, by this host or another.

@@ -25,19 +25,7 @@ func (r *Registry) Dump(ctx context.Context) ([]kv.Op, error) {
 	var ops []kv.Op
 	var failed error
 	err = r.read(ctx, func(*tx) {
-		var keys []string
-		for id, p := range r.pools {
-			keys = append(keys, poolKey(id))
-			if p.mine != nil {
-				keys = append(keys, useKey(id, r.cfg.Host))
-			}
-			for host := range p.others {
-				keys = append(keys, useKey(id, host))
-			}
-			for name := range p.names {
-				keys = append(keys, leaseKey(id, name))
-			}
-		}
+		keys := r.dumpedKeys()
 		ops = make([]kv.Op, 0, len(keys))
 		for _, key := range keys {
 			op, err := r.op(key)
@@ -62,4 +50,22 @@ func (r *Registry) Dump(ctx context.Context) ([]kv.Op, error) {
 		return strings.Compare(a.Key, b.Key)
 	})
 	return ops, nil
+}
+
+// dumpedKeys are the keys of a dump, in no order.
+func (r *Registry) dumpedKeys() []string {
+	var keys []string
+	for id, p := range r.pools {
+		keys = append(keys, poolKey(id))
+		if p.mine != nil {
+			keys = append(keys, useKey(id, r.cfg.Host))
+		}
+		for host := range p.others {
+			keys = append(keys, useKey(id, host))
+		}
+		for name := range p.names {
+			keys = append(keys, leaseKey(id, name))
+		}
+	}
+	return keys
 }

@@ -51,38 +51,23 @@ func (r *Registry) ForgetHost(ctx context.Context, id string) error {
 
 // forget lets go of a dead host's leases and networks, some with each commit.
 func (r *Registry) forget(ctx context.Context, id string, left []*lease, uses []string) error {
-	for some := range slices.Chunk(left, r.atOnce()/2) {
-		err := r.change(ctx, func(t *tx) error {
+	change := func(do func(*tx)) error {
+		return r.change(ctx, func(t *tx) error {
 			if err := t.mayForget(id); err != nil {
 				return err
 			}
 			t.guardDead(id)
-			for _, l := range some {
-				// Not if it changed meanwhile: somebody wants it.
-				if now := t.r.leaseNow(l); now != nil && now.host == l.host {
-					t.disown(now)
-				}
-			}
+			do(t)
 			return nil
 		})
-		if err != nil {
+	}
+	for some := range slices.Chunk(left, max(r.atOnce()/2, 1)) {
+		if err := change(func(t *tx) { t.disownAll(some) }); err != nil {
 			return err
 		}
 	}
-	for some := range slices.Chunk(uses, r.atOnce()/2) {
-		err := r.change(ctx, func(t *tx) error {
-			if err := t.mayForget(id); err != nil {
-				return err
-			}
-			t.guardDead(id)
-			for _, pool := range some {
-				if p := r.pools[pool]; p != nil {
-					t.endUse(p, id)
-				}
-			}
-			return nil
-		})
-		if err != nil {
+	for some := range slices.Chunk(uses, max(r.atOnce()/2, 1)) {
+		if err := change(func(t *tx) { t.endUses(some, id) }); err != nil {
 			return err
 		}
 	}
@@ -148,7 +133,16 @@ func (r *Registry) leaseNow(l *lease) *lease {
 	return nil
 }
 
-// disown has no host run a name any more, or have run it.
+// disownAll has no host run the names any more, or have run them.
+func (t *tx) disownAll(left []*lease) {
+	for _, l := range left {
+		// Not if it changed meanwhile: somebody wants it.
+		if now := t.r.leaseNow(l); now != nil && now.host == l.host {
+			t.disown(now)
+		}
+	}
+}
+
 func (t *tx) disown(l *lease) {
 	if l.placeholder() || strings.Contains(l.name, hostMark) {
 		t.drop(l)
@@ -162,13 +156,15 @@ func (t *tx) disown(l *lease) {
 	})
 }
 
-// endUse says that another host has no network on the pool any more.
-func (t *tx) endUse(p *pool, host string) {
-	old := p.others[host]
-	if old == nil {
-		return
+// endUses says that another host has no network on the pools any more.
+func (t *tx) endUses(pools []string, host string) {
+	for _, id := range pools {
+		p := t.r.pools[id]
+		if p == nil || p.others[host] == nil {
+			continue
+		}
+		t.write(useKey(id, host))
+		t.undo = append(t.undo, step{kind: stepUse, pool: p, name: host, oldUse: p.others[host]})
+		t.r.putUse(p, host, nil)
 	}
-	t.write(useKey(p.id, host))
-	t.undo = append(t.undo, step{kind: stepUse, pool: p, name: host, oldUse: old})
-	t.r.putUse(p, host, nil)
 }

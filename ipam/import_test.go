@@ -167,7 +167,8 @@ func TestImportClashes(t *testing.T) {
 func TestImportNamesAllClashes(t *testing.T) {
 	w := inNetwork(t, "172.16.0.0/24")
 	w.gets("live", "172.16.0.2")
-	plan, err := w.reg.Import(w.ctx, ipam.Import{DryRun: true,
+	plan, err := w.reg.Import(w.ctx, ipam.Import{
+		DryRun: true,
 		Reservations: append(reservations("a 172.16.0.2", "b 172.16.0.9", "b 172.16.0.10", "c 172.16.0.9", "d 172.16.0.11 02:00:00:00:00:01", "e 172.16.0.12 02:00:00:00:00:01"),
 			ipam.Reservation{Name: "none"}, ipam.Reservation{Addr: netip.MustParseAddr("172.16.0.13")}),
 		Subnets: []netip.Prefix{netip.MustParsePrefix("172.16.0.128/25"), netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.1.2.0/24"), netip.MustParsePrefix("127.0.0.0/8"), {}},

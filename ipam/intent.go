@@ -138,45 +138,56 @@ func (r *Registry) intentParts(b *bulk) ([][]byte, error) {
 	var parts [][]byte
 	var part intentPart
 	size := 0
-	end := func() error {
+	add := func(n int) error {
+		if size += n; size <= intentSize {
+			return nil
+		}
 		value, err := json.Marshal(part)
 		parts, part, size = append(parts, value), intentPart{}, 0
 		return err
 	}
-	for _, p := range b.pools {
-		rec := intentPool{ID: p.id}
-		var err error
-		if rec.New, err = encodePool(&p.new); err != nil {
+	for i := range b.pools {
+		rec, err := b.pools[i].note()
+		if err != nil {
 			return nil, err
 		}
-		if p.old != nil {
-			if rec.Old, err = encodePool(p.old); err != nil {
-				return nil, err
-			}
-		}
 		part.Pools = append(part.Pools, rec)
-		if size += 2 * (len(rec.ID) + len(rec.Old) + len(rec.New)); size > intentSize {
-			if err := end(); err != nil {
-				return nil, err
-			}
+		// Bytes are written in base 64.
+		if err := add(len(rec.ID) + 2*(len(rec.Old)+len(rec.New)) + 64); err != nil {
+			return nil, err
 		}
 	}
-	for _, i := range b.items {
-		rec := intentItem{Pool: i.pool, Name: i.name}
-		if i.old != nil {
-			rec.Old = r.encodeLease(i.old)
-		}
-		if i.new != nil {
-			rec.New = r.encodeLease(i.new)
-		}
+	for i := range b.items {
+		rec := b.items[i].note(r)
 		part.Items = append(part.Items, rec)
-		if size += len(rec.Pool) + len(rec.Name) + 2*(len(rec.Old)+len(rec.New)) + 64; size > intentSize {
-			if err := end(); err != nil {
-				return nil, err
-			}
+		if err := add(len(rec.Pool) + len(rec.Name) + 2*(len(rec.Old)+len(rec.New)) + 64); err != nil {
+			return nil, err
 		}
 	}
-	return parts, end()
+	value, err := json.Marshal(part)
+	return append(parts, value), err
+}
+
+// note is what an intent has of the pool.
+func (b *bulkPool) note() (intentPool, error) {
+	rec := intentPool{ID: b.id}
+	var err error
+	if rec.New, err = encodePool(&b.new); err == nil && b.old != nil {
+		rec.Old, err = encodePool(b.old)
+	}
+	return rec, err
+}
+
+// note is what an intent has of the name.
+func (i *bulkItem) note(r *Registry) intentItem {
+	rec := intentItem{Pool: i.pool, Name: i.name}
+	if i.old != nil {
+		rec.Old = r.encodeLease(i.old)
+	}
+	if i.new != nil {
+		rec.New = r.encodeLease(i.new)
+	}
+	return rec
 }
 
 // readIntent is what a host has begun, nil where it changed nothing yet. A head

@@ -53,7 +53,8 @@ func (m *mortal) Commit(ctx context.Context, ops []kv.Op, conds ...kv.Cond) erro
 	m.dead = m.killed
 	if m.late {
 		ops, conds, store := slices.Clone(ops), slices.Clone(conds), m.Shared
-		m.land = func() error { return store.Commit(context.Background(), ops, conds...) }
+		ctx := context.WithoutCancel(ctx)
+		m.land = func() error { return store.Commit(ctx, ops, conds...) }
 		return m.err
 	}
 	if m.landed {
