@@ -16,7 +16,7 @@ BIN := $(BUILD)/engine/bin
 TOOLS := $(BUILD)/tools
 ENGINE := $(addprefix $(BIN)/,dockerd docker-proxy docker-init runc docker docker-compose)
 GOBUILD := go build -buildvcs=false -trimpath
-SOURCES := $(shell find cmd plugin ipam dnsd internal -name '*.go' ! -name '*_test.go' 2>/dev/null)
+SOURCES := $(shell find cmd plugin ipam dnsd internal -type f ! -name '*_test.go' ! -path '*/testdata/*' 2>/dev/null)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # The version that the engine reports; its module's own tag (v2.0.0-beta.18) is another name for the same code.

@@ -33,7 +33,7 @@ fi
 apt-get -q update
 # shellcheck disable=SC2086 # a list of words
 apt-get -q install -y --no-install-recommends $missing
-for unit in docker-registry etcd keepalived prometheus; do
+for unit in docker-registry etcd keepalived nsd prometheus; do
 	case "$missing" in
 	*" $unit"*) systemctl disable "$unit" >/dev/null 2>&1 || true ;; # no systemd: nothing to disable
 	esac
