@@ -98,7 +98,7 @@ func (h *host) shop(project string) {
 // is waits until the host's DNS gives a name just these addresses.
 func (h *host) is(name string, want ...string) {
 	h.t.Helper()
-	slices.Sort(want)
+	want = slices.Sorted(slices.Values(want))
 	h.eventually(20*time.Second, func() string {
 		if got := addresses(h.ask(hostDNS, name, dns.TypeA)); !slices.Equal(got, want) {
 			return fmt.Sprintf("%s says %s is %v, not %v", h.Name, name, got, want)
