@@ -98,6 +98,10 @@ func newAnswer(m *dns.Msg, now time.Time) (*answer, error) {
 	if len(packed) > dns.MaxMsgSize {
 		return nil, fmt.Errorf("%w: %d bytes are more than a message may have", errBadAnswer, len(packed))
 	}
+	if err := new(dns.Msg).Unpack(packed); err != nil {
+		// Records without data (RDLENGTH 0) are read and cannot be written.
+		return nil, fmt.Errorf("%w: %w", errBadAnswer, err)
+	}
 	a.wire = bytes.Clone(packed) // its own memory, no more
 	if a.ttls, err = findTTLs(a.wire); err != nil {
 		return nil, err
