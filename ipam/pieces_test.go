@@ -206,9 +206,11 @@ func TestImportInPieces(t *testing.T) {
 			t.Errorf("%s has not %s", r.Name, r.Addr)
 		}
 	}
-	if left, err := h1.reg.Unfinished(h1.ctx); err != nil || len(left) != 0 {
-		t.Errorf("unfinished are %v, %v", left, err)
-	}
+	c.eventually("nothing is unfinished", func() bool {
+		left, err := h1.reg.Unfinished(h1.ctx)
+		h1.ok(err)
+		return len(left) == 0
+	})
 	h1.gets("n1", "172.16.0.4")
 	h2.startsElsewhere("n0", "h1")
 }
