@@ -174,7 +174,7 @@ func (x *exam) room(p PoolUse) {
 	}
 	f := Finding{
 		ID: "pool-full", Subject: p.ID, What: fmt.Sprintf("network %s has %d addresses free: %d are live, %d parked, %d of these reserved", name, p.Free, p.Live, p.Parked, p.Reserved),
-		Command: "dockstack ls --reserved --pool " + quote(p.ID) + "   # then dockstack release NAME",
+		Command: "dockstack ls --reserved --network " + quote(name) + "   # then dockstack release NAME",
 	}
 	switch {
 	case p.Free == 0 && p.Parked <= p.Reserved:

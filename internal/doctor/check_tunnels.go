@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/dockstack/dockstack/internal/engine"
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/ovs"
@@ -235,15 +238,28 @@ func (x *exam) tooSmall(p Peer, path link.Path, want probe) Finding {
 	if path.Limit.IsValid() {
 		says = path.Limit.String() + " says so"
 	}
-	fits := path.MTU - link.Overhead(x.VTEP)
-	name := x.network(want.network)
 	return Finding{
 		ID: "path-mtu", Subject: p.Name,
 		What: fmt.Sprintf("packets of %d bytes at most get to host %s (%s), and network %s makes such of %d (its MTU is %d): %s",
-			path.MTU, p.Name, p.VTEP, name, want.size, want.size-link.Overhead(x.VTEP), says),
-		Command: fmt.Sprintf("docker network rm %[1]s && docker network create … -o com.docker.network.driver.mtu=%[2]d %[1]s   # on every host; or raise the MTU on the way to %[3]d",
-			quote(name), fits, want.size),
+			path.MTU, p.Name, p.VTEP, x.network(want.network), want.size, want.size-link.Overhead(x.VTEP), says),
+		Command: fmt.Sprintf("%s   # on every host; or raise the MTU on the way to %d", x.smaller(want.network, path.MTU-link.Overhead(x.VTEP)), want.size),
 	}
+}
+
+// smaller makes a network anew with another MTU.
+func (x *exam) smaller(network string, mtu int) string {
+	const option = "com.docker.network.driver.mtu"
+	i := slices.IndexFunc(x.eng.view.Networks, func(n engine.ViewNetwork) bool { return n.ID == network })
+	if i < 0 { // the engine does not answer
+		return fmt.Sprintf("docker network inspect %[1]s && docker network rm %[1]s && docker network create -d %[2]s --ipam-driver %[2]s -o %[3]s=%[4]d %[1]s", x.network(network), driver, option, mtu)
+	}
+	n := x.eng.view.Networks[i]
+	n.Options = maps.Clone(n.Options)
+	if n.Options == nil {
+		n.Options = map[string]string{}
+	}
+	n.Options[option] = strconv.Itoa(mtu)
+	return recreate(n)
 }
 
 // closed names a filter that drops packets of a host's tunnels.

@@ -103,10 +103,10 @@ var faults = map[string]fault{
 		w.path[peerB.VTEP] = link.Path{Refused: "host unreachable, says 192.0.2.1"}
 	}, "path-down", Error, "host host2 (192.0.2.2) is out of reach: host unreachable", "ip route get 192.0.2.2", ""},
 	"peer silent": {func(_ *testing.T, w *world, _ *Host) { w.path[peerB.VTEP] = link.Path{} }, "path-silent", Note, "no ICMP echo", "icmp_echo_ignore_all", ""},
-	"small path":  {func(_ *testing.T, w *world, _ *Host) { w.path[peerB.VTEP] = link.Path{Answers: true, MTU: 1400} }, "path-mtu", Error, "packets of 1400 bytes at most get to host host2 (192.0.2.2), and network internal makes such of 1500 (its MTU is 1450): no word", "com.docker.network.driver.mtu=1350 internal", ""},
+	"small path":  {func(_ *testing.T, w *world, _ *Host) { w.path[peerB.VTEP] = link.Path{Answers: true, MTU: 1400} }, "path-mtu", Error, "packets of 1400 bytes at most get to host host2 (192.0.2.2), and network internal makes such of 1500 (its MTU is 1450): no word", "docker network rm internal && docker network create -d dockstack --ipam-driver dockstack -o com.docker.network.driver.mtu=1350 internal", ""},
 	"small path, told": {func(_ *testing.T, w *world, _ *Host) {
 		w.path[peerB.VTEP] = link.Path{Answers: true, MTU: 1400, Limit: vtep.Next()}
-	}, "path-mtu", Error, "192.0.2.2 says so", "mtu=1350", ""},
+	}, "path-mtu", Error, "192.0.2.2 says so", "mtu=1350 internal", ""},
 	"other way back": {func(_ *testing.T, w *world, _ *Host) { w.ways.Out = "eth1" }, "rp-filter", Warning, "leave by eth1", "sysctl -w net.ipv4.conf.eth0.rp_filter=2", ""},
 	"firewall, iptables": {func(_ *testing.T, w *world, _ *Host) {
 		w.dropped = &link.Dropped{Family: "ip", Table: "filter", Chain: "INPUT", Policy: true}
@@ -144,7 +144,7 @@ var faults = map[string]fault{
 	"host gone, names":    {func(_ *testing.T, w *world, _ *Host) { w.leases[0].Host, w.eps = "cccc", nil; w.view.Endpoints = nil }, "lost-host", Warning, "0 networks in use and 1 live names", "dockstack host forget cccc", ""},
 	"import left":         {func(_ *testing.T, w *world, _ *Host) { w.imports = []string{"cccc"} }, "import-left", Warning, "import of host cccc", "dockstack host forget cccc", ""},
 	"own import left":     {func(_ *testing.T, w *world, _ *Host) { w.imports = []string{"aaaa"} }, "import-left", Warning, "import of this host", "docker plugin disable", ""},
-	"pool nearly full":    {func(_ *testing.T, w *world, _ *Host) { w.pools[0].Live, w.pools[0].Free = 240, 5 }, "pool-full", Warning, "network internal has 5 addresses free", "dockstack ls --reserved --pool 172.16.0.0/16", ""},
+	"pool nearly full":    {func(_ *testing.T, w *world, _ *Host) { w.pools[0].Live, w.pools[0].Free = 240, 5 }, "pool-full", Warning, "network internal has 5 addresses free", "dockstack ls --reserved --network internal", ""},
 	"pool full":           {func(_ *testing.T, w *world, _ *Host) { w.pools[0].Live, w.pools[0].Free, w.pools[0].Parked = 250, 0, 0 }, "pool-full", Error, "0 addresses free", "dockstack release", ""},
 	"pool of parked": {func(_ *testing.T, w *world, _ *Host) {
 		w.pools[0].Live, w.pools[0].Free, w.pools[0].Parked = 10, 0, 240

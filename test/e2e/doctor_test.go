@@ -45,7 +45,13 @@ func ids(all []admin.Finding) []string {
 // diagnosed fails the test unless the doctor finds exactly these.
 func (h *host) diagnosed(what string, want ...string) []admin.Finding {
 	h.t.Helper()
-	found := h.doctor()
+	return h.diagnosedOf(what, func(admin.Finding) bool { return true }, want...)
+}
+
+// diagnosedOf looks at some findings only.
+func (h *host) diagnosedOf(what string, of func(admin.Finding) bool, want ...string) []admin.Finding {
+	h.t.Helper()
+	found := slices.DeleteFunc(h.doctor(), func(f admin.Finding) bool { return !of(f) })
 	for _, f := range found {
 		h.t.Logf("%s: %s %s: %s\n# %s", what, f.Severity, f.ID, f.What, f.Command)
 	}
