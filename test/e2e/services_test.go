@@ -168,6 +168,14 @@ func TestServices(t *testing.T) {
 			well[i/3].set(addr, true)
 		}
 		// All of them sick, all are as good as any.
+		for _, h := range c.hosts[:2] {
+			h.eventually(20*time.Second, func() string {
+				if n := len(strings.Fields(h.docker("ps", "-q", "--filter", "health=unhealthy"))); n != 3 {
+					return fmt.Sprintf("%d of %s's containers are unhealthy", n, h.Name)
+				}
+				return ""
+			})
+		}
 		c.h3.is("web.dockstack", all...)
 		for i, addr := range all {
 			well[i/3].set(addr, false)
