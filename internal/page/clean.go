@@ -2,6 +2,7 @@ package page
 
 import (
 	"regexp"
+	"strings"
 
 	"github.com/dockstack/dockstack/internal/admin"
 )
@@ -14,8 +15,9 @@ var login = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'@,]*(?:,[^/\s
 // secret is a setting of the form password=… in a message.
 var secret = regexp.MustCompile(`(?i)\b(pass(?:word|wd|phrase)?|secret|token|api[_-]?key)(\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&]+)`)
 
-// clean takes secrets out of a text from elsewhere.
+// clean takes secrets out of a text from elsewhere, and makes one line of it.
 func clean(text string) string {
+	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 	text = login.ReplaceAllString(text, "$1")
 	return secret.ReplaceAllString(text, "$1$2***")
 }

@@ -145,7 +145,8 @@ func (s *sketch) add(l admin.Lease) {
 	c := &s.grid.Cells[at(s.grid.Prefix, l.Address, s.unit)]
 	c.take(l)
 	if s.grid.Single && s.leases == withLeases {
-		c.Lease = &l
+		held := l // only these are kept
+		c.Lease = &held
 	}
 }
 

@@ -133,7 +133,7 @@ func missing(p *picture) []finding {
 		}
 		out = append(out, finding{
 			Level: levelWarn, Title: h.Name + " is not seen", Text: plural(h.Live, "name", "names") + " ran there when it was seen last.",
-			Do: "Its names start on other hosts with the addresses that they have. Once it is back, nothing is to be done.",
+			Do: "Its names start on other hosts with the addresses that they have. If the machine is gone for good: `docker dockstack host forget " + h.Name + "`.",
 		})
 	}
 	if more > 0 {
@@ -205,7 +205,7 @@ func storeTile(s admin.Status) tile {
 
 func switchTile(sw admin.SwitchStatus) tile {
 	if !sw.Up {
-		return tile{Level: levelBad, Name: "Switch", Value: "not up", Note: sw.Error}
+		return tile{Level: levelBad, Name: "Switch", Value: "not up", Note: "no container can start"}
 	}
 	t := tile{Level: levelGood, Name: "Switch", Value: plural(sw.Ports, "port", "ports") + ", " + plural(sw.Flows, "flow", "flows")}
 	owner := "the host's"

@@ -20,6 +20,7 @@ func TestManyNames(t *testing.T) {
 	if n := body.Len(); n > 600_000 {
 		t.Errorf("a page of %d names has %d bytes", many, n)
 	}
+	t.Logf("a page of %d names has %d bytes", many, body.Len())
 	v := visit(startBrowser(t), t, s.URL+"?q="+url.QueryEscape("worker-099"), desktop()...)
 	if got := eval[string](v, `document.querySelector('#names-count').textContent`); !strings.Contains(got, "1000 of 100") {
 		t.Errorf("the search finds %q", got)

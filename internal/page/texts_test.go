@@ -17,6 +17,7 @@ func TestClean(t *testing.T) {
 		`dial "https://a:b@example.org/x": no`:                           `dial "https://example.org/x": no`,
 		"etcd password=hunter2 refused, Token: abc; api_key='x y' unset": "etcd password=*** refused, Token: ***; api_key=*** unset",
 		"mail admin@example.org":                                         "mail admin@example.org",
+		"one\ntwo\n":                                                     "one; two",
 		"subnet 10.0.0.0/24@blue clashes":                                "subnet 10.0.0.0/24@blue clashes",
 	} {
 		if got := clean(in); got != want {

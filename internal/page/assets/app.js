@@ -36,7 +36,7 @@ function icon(name) {
 const live = new Live({
   section: show,
   fresh: (at, how) => {
-    $('live').className = `live ${how === 'stream' ? 'on' : 'slow'}`;
+    $('live').className = `reach ${how === 'stream' ? 'on' : 'slow'}`;
     $('live-text').textContent = how === 'stream' ? `live, ${at.toLocaleTimeString()}` : `asks every ${how} s, ${at.toLocaleTimeString()}`;
     $('lost').hidden = true;
     if (document.body.classList.replace('stale', 'was-stale')) {
@@ -52,7 +52,7 @@ const live = new Live({
     $('lost-next').textContent = next > 0 ? `Trying again in ${next} s.` : 'Trying now.';
     if (!$('lost').hidden) return;
     $('lost').hidden = false;
-    $('live').className = 'live off';
+    $('live').className = 'reach off';
     $('live-text').textContent = 'not reached';
     document.body.classList.add('stale');
     document.title = `not reached · dockstack`;
