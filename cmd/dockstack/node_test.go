@@ -37,6 +37,8 @@ type node struct {
 	// underlays and moves are what the switch was told. Guarded by mu.
 	underlays fabric.Underlay
 	moves     map[netip.Addr]string
+	// changed is told of leases' changes; it is set before start.
+	changed func([]ipam.Change)
 
 	*opened
 	stop func()
@@ -94,7 +96,7 @@ func (n *node) start() *node {
 	}
 	open := opening{
 		local: local, log: log, failed: func() {}, zone: "dockstack",
-		leases: ipam.Config{Supernet4: netip.MustParsePrefix("10.212.0.0/14"), Log: log},
+		leases: ipam.Config{Supernet4: netip.MustParsePrefix("10.212.0.0/14"), Changed: n.changed, Log: log},
 		moved:  n.moved,
 		compare: func(ctx context.Context, leases *ipam.Registry) error {
 			return leases.Sweep(ctx, nil)
