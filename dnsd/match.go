@@ -23,6 +23,9 @@ func (l *lookup) search(room []Host, tier origin, name string) match {
 		return m
 	}
 	for dot := strings.IndexByte(name, '.'); dot >= 0; dot = nextDot(name, dot) {
+		if !l.names.HasNetwork(name[dot+1:]) {
+			continue
+		}
 		m := match{network: name[dot+1:], hosts: l.by(room, tier, name[:dot])}
 		if m.any() {
 			return m

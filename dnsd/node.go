@@ -101,20 +101,25 @@ func (r Record) leads() bool {
 
 // wildcard finds the operator's wildcard that covers name, which itself does
 // not exist. RFC 4592 has it that only the one directly below the closest
-// ancestor that exists counts.
+// ancestor that exists counts. Where one does not exist, nothing below it does,
+// so the search comes from above, and ends early for most names.
 func (l *lookup) wildcard(n *node, name string) {
-	for at := parent(name); at < len(name); at += parent(name[at:]) {
-		found := l.names.Records(l.starred(name[at:]))
-		if len(found) == 0 {
-			continue
+	closest := len(name)
+	if l.zone.contains(name) {
+		closest = len(name) - len(l.zone.name)
+	}
+	for closest > 0 {
+		at := strings.LastIndexByte(name[:closest-1], '.') + 1
+		if at == 0 || !l.exists(name[at:]) {
+			break
 		}
-		for closer := parent(name); closer < at; closer += parent(name[closer:]) {
-			if l.exists(name[closer:]) {
-				return
-			}
-		}
-		*n = node{origin: fromWildcard, records: found, encloser: at}
+		closest = at
+	}
+	if closest == len(name) {
 		return
+	}
+	if found := l.names.Records(l.starred(name[closest:])); len(found) > 0 {
+		*n = node{origin: fromWildcard, records: found, encloser: closest}
 	}
 }
 
