@@ -24,6 +24,8 @@ const (
 	maxBatch = 512 << 10
 )
 
+var errMark = errors.New("this host's mark is not in the store")
+
 // Run writes what the store lacks until ctx ends.
 func (s *Services) Run(ctx context.Context) {
 	var again <-chan time.Time
@@ -36,10 +38,8 @@ func (s *Services) Run(ctx context.Context) {
 			_ = s.Flush(last) // it is written after the next start, else
 			return
 		case <-s.dirty:
-			if again != nil {
-				continue // it is on its way
-			}
 		case <-again:
+		case <-s.moved(again):
 		}
 		err := s.Flush(ctx)
 		switch {
@@ -56,6 +56,16 @@ func (s *Services) Run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// moved is closed when the store comes or goes, nil where nothing waits for that.
+func (s *Services) moved(again <-chan time.Time) <-chan struct{} {
+	shared, ok := s.cfg.Store.(kv.Shared)
+	if !ok || again == nil {
+		return nil
+	}
+	_, changed := shared.State()
+	return changed
 }
 
 // Flush writes what the store lacks.
@@ -113,10 +123,13 @@ func (s *Services) commit(ctx context.Context, ops []kv.Op) error {
 		return s.cfg.Store.Commit(ctx, ops)
 	}
 	key, value := s.cfg.Hosts.Mark()
+	if len(value) == 0 {
+		return errMark
+	}
 	err := s.cfg.Store.Commit(ctx, ops, kv.Cond{Key: key, Value: value})
 	if conflict, ok := errors.AsType[*kv.Conflict](err); ok {
 		s.cfg.Hosts.Learn(kv.Change{Ops: conflict.Now})
-		return errors.New("this host's mark is not in the store")
+		return errMark
 	}
 	return err
 }
