@@ -396,3 +396,49 @@ func TestUnreadableNote(t *testing.T) {
 		})
 	}
 }
+
+// A host that leaves the others in the middle of an import undoes it in what it
+// keeps.
+func TestImportOfAHostThatLeft(t *testing.T) {
+	for cut := 2; cut < 9; cut++ {
+		c := newCluster(t, "h1", "h2")
+		h1 := c.hosts["h1"]
+		in := big(c, h1)
+		c.agree()
+		m := &mortal{left: 1 << 30, killed: true, err: kv.ErrClosed}
+		h1.through(m)
+		m.mu.Lock()
+		m.left = cut
+		m.mu.Unlock()
+		if _, err := h1.reg.Import(h1.ctx, in); err == nil {
+			t.Fatalf("it needs but %d commits", cut)
+		}
+		h1.down()
+		alone := newWorld(t)
+		for key, value := range c.store.Data() {
+			prefix, _, _ := strings.Cut(key, "/")
+			if slices.Contains([]string{"lease", "pool", "use", "import"}, prefix) {
+				alone.ok(alone.store.Commit(t.Context(), []kv.Op{{Key: key, Value: value}}))
+			}
+		}
+		alone.cfg.Host = "h1"
+		alone.open()
+		alone.ok(alone.reg.Flush(alone.ctx))
+		for key := range alone.store.Data() {
+			if strings.HasPrefix(key, "import/") {
+				t.Errorf("after %d commits: %s is left", cut, key)
+			}
+		}
+		all, err := alone.reg.Leases(alone.ctx, ipam.LeaseFilter{})
+		alone.ok(err)
+		for _, l := range all {
+			if l.Reserved || strings.HasPrefix(l.Name, "new") {
+				t.Fatalf("after %d commits: %+v", cut, l)
+			}
+		}
+		if len(all) != 61 {
+			t.Fatalf("after %d commits: %d leases, want 61", cut, len(all))
+		}
+		c.hosts["h2"].down()
+	}
+}
