@@ -29,8 +29,8 @@ var tunnelChecks = []check{
 const (
 	swarmPort = 4789
 	// probeLimit bounds the probe of all paths together, probesAtOnce how many
-	// run side by side.
-	probeLimit   = 12 * time.Second
+	// run side by side. A silent one takes 5 s, one that answers by UDP alone 12.
+	probeLimit   = 20 * time.Second
 	probesAtOnce = 32
 	// mostProbed is how many hosts' paths are probed: with more the next look
 	// finds out about others.
@@ -207,7 +207,7 @@ func (x *exam) path1(ctx context.Context, p Peer, want probe) ([]Finding, error)
 		})
 	case !path.Answers:
 		out = append(out, Finding{
-			ID: "path-silent", Subject: p.Name, What: at + " answers no ICMP echo",
+			ID: "path-silent", Subject: p.Name, What: at + " answers neither ICMP echo nor UDP",
 			Command: "sysctl -w net.ipv4.icmp_echo_ignore_all=0   # on that host, or let its firewall pass ICMP echo",
 		})
 	case !path.Fits && want.network != "":

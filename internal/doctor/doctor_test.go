@@ -102,7 +102,7 @@ var faults = map[string]fault{
 	"peer unreachable": {func(_ *testing.T, w *world, _ *Host) {
 		w.path[peerB.VTEP] = link.Path{Refused: "host unreachable, says 192.0.2.1"}
 	}, "path-down", Error, "host host2 (192.0.2.2) is out of reach: host unreachable", "ip route get 192.0.2.2", ""},
-	"peer silent": {func(_ *testing.T, w *world, _ *Host) { w.path[peerB.VTEP] = link.Path{} }, "path-silent", Note, "no ICMP echo", "icmp_echo_ignore_all", ""},
+	"peer silent": {func(_ *testing.T, w *world, _ *Host) { w.path[peerB.VTEP] = link.Path{} }, "path-silent", Note, "neither ICMP echo nor UDP", "icmp_echo_ignore_all", ""},
 	"small path":  {func(_ *testing.T, w *world, _ *Host) { w.path[peerB.VTEP] = link.Path{Answers: true, MTU: 1400} }, "path-mtu", Error, "packets of 1400 bytes at most get to host host2 (192.0.2.2), and network internal makes such of 1500 (its MTU is 1450): no word", "docker network rm internal && docker network create -d dockstack --ipam-driver dockstack -o com.docker.network.driver.mtu=1350 internal", ""},
 	"small path, told": {func(_ *testing.T, w *world, _ *Host) {
 		w.path[peerB.VTEP] = link.Path{Answers: true, MTU: 1400, Limit: vtep.Next()}

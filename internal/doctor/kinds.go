@@ -117,7 +117,7 @@ var tunnelKinds = []Kind{
 	},
 	{
 		ID: "path-silent", Severity: Note,
-		Means: "it answers no ICMP echo, so whether large packets get there is not known", Mend: "let ICMP echo pass, to know",
+		Means: "it answers neither ICMP echo nor UDP, so whether large packets get there is not known", Mend: "let ICMP echo pass, to know",
 	},
 	{
 		ID: "path-mtu", Severity: Error, Fine: "the largest packets get to every host that answers",

@@ -16,7 +16,8 @@ type Path struct {
 	// Fits: packets of the size that was asked for get there.
 	Fits bool
 	// MTU is the size of the largest packet that gets there unfragmented, where
-	// the one that was asked for doesn't.
+	// the one that was asked for doesn't; of a host that answers by UDP alone the
+	// largest common one.
 	MTU int
 	// Limit is the router that said that larger ones don't fit; invalid where
 	// they vanish without a word, as by a switch or a firewall.
@@ -44,7 +45,7 @@ const (
 // ProbePath finds out whether packets of size bytes, the IP header included,
 // get from an address of this host to another host without being fragmented,
 // and which do if those don't. It asks by ICMP echo in the network namespace of
-// the calling thread. What another host sends back is not looked at: it asks for
+// the calling thread, and where that is not answered by UDP. What another host sends back is not looked at: it asks for
 // itself.
 func ProbePath(ctx context.Context, from, to netip.Addr, size int) (Path, error) {
 	e, err := openEcho(ctx, from.Unmap(), to.Unmap())
@@ -53,7 +54,11 @@ func ProbePath(ctx context.Context, from, to netip.Addr, size int) (Path, error)
 	}
 	defer e.close()
 	p := &prober{echo: e, pause: pathPause}
-	out, err := p.probe(ctx, max(size, smallest+1))
+	size = max(size, smallest+1)
+	out, err := p.probe(ctx, size)
+	if err == nil && !out.Answers && out.Refused == "" {
+		out, err = knock(ctx, from.Unmap(), to.Unmap(), size)
+	}
 	if err != nil {
 		return Path{}, fmt.Errorf("probe the path from %s to %s: %w", from, to, err)
 	}

@@ -118,7 +118,9 @@ func TestPathOfSilentAndUnreachableHosts(t *testing.T) {
 		spoil   func(*testing.T, *road)
 		refused string
 	}{
-		"it answers no echo": {func(t *testing.T, r *road) { r.b.sysctl(t, "ipv4/icmp_echo_ignore_all", "1") }, ""},
+		"it answers nothing": {func(t *testing.T, r *road) {
+			r.b.nft(t, "add table inet t; add chain inet t in { type filter hook input priority 0; policy drop; }")
+		}, ""},
 		"it is off": {func(t *testing.T, r *road) {
 			must(t, r.b.AddrDel(r.b.link(t, "eth0"), &netlink.Addr{IPNet: toIPNet(netip.MustParsePrefix("198.51.100.1/24"))}))
 		}, "host unreachable, says 192.0.2.254"},
@@ -143,6 +145,27 @@ func TestPathOfSilentAndUnreachableHosts(t *testing.T) {
 	}
 	if _, err := ProbePath(t.Context(), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"), 1500); err == nil {
 		t.Error("two families are no path")
+	}
+}
+
+// A host that answers no echo says at least that nobody has a port.
+func TestPathByUDP(t *testing.T) {
+	for _, family := range []string{"IPv4", "IPv6"} {
+		for _, c := range []struct {
+			kind            string
+			mtu, size, want int
+		}{{"router", 1500, 1500, 1500}, {"router", 1400, 1500, 1400}, {"switch", 1450, 1500, 1450}} {
+			t.Run(fmt.Sprintf("%s %s %d for %d", family, c.kind, c.mtu, c.size), func(t *testing.T) {
+				t.Parallel()
+				r := newRoad(t, c.kind, family, c.mtu)
+				r.b.sysctl(t, "ipv4/icmp_echo_ignore_all", "1")
+				r.b.sysctl(t, "ipv6/icmp/echo_ignore_all", "1")
+				p := r.probe(t, c.size)
+				if !p.Answers || p.MTU != c.want || p.Fits != (c.want >= c.size) {
+					t.Errorf("got %+v, want %d", p, c.want)
+				}
+			})
+		}
 	}
 }
 
