@@ -197,7 +197,7 @@ func (p *parts) dnsStatus() admin.DNSStatus {
 	out := admin.DNSStatus{
 		Zone: p.dns.Zone(), Listeners: []admin.DNSListener{}, Forwarders: []string{},
 		Queries: n.Queries, Answered: n.Answered, Forwarded: n.Forwarded, Failed: n.Failed,
-		Cached: n.Cached, Refused: n.Refused, Limited: n.Limited, Malformed: n.Malformed,
+		Cached: n.Cached, Stale: n.Stale, CacheEntries: n.CacheEntries, CacheBytes: n.CacheBytes, Refused: n.Refused, Limited: n.Limited, Malformed: n.Malformed,
 	}
 	for _, l := range p.dns.Listeners() {
 		at := admin.DNSListener{Addr: netip.AddrPortFrom(l.Want.Addr(), dnsPort)}

@@ -163,10 +163,15 @@ type DNSStatus struct {
 	Answered   uint64   `json:"answered"`
 	Forwarded  uint64   `json:"forwarded"`
 	Cached     uint64   `json:"cached"`
-	Failed     uint64   `json:"failed"`
-	Refused    uint64   `json:"refused"`
-	Limited    uint64   `json:"limited"`
-	Malformed  uint64   `json:"malformed"`
+	// Stale had expired, and were given because no resolver answered.
+	Stale uint64 `json:"stale"`
+	// CacheEntries and CacheBytes are what is kept now.
+	CacheEntries int64  `json:"cache_entries"`
+	CacheBytes   int64  `json:"cache_bytes"`
+	Failed       uint64 `json:"failed"`
+	Refused      uint64 `json:"refused"`
+	Limited      uint64 `json:"limited"`
+	Malformed    uint64 `json:"malformed"`
 }
 
 // DNSListener is one address that DNS is asked on.
