@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/dockstack/dockstack/internal/admin"
 	"github.com/dockstack/dockstack/internal/events"
+	"github.com/dockstack/dockstack/internal/records"
 )
 
 // telling turns statuses, one after another, into events of what differs.
@@ -12,6 +15,8 @@ type telling struct {
 	ring     *events.Ring
 	was      *admin.Status
 	problems events.Told
+	// records are those of the last time.
+	records *records.Snapshot
 }
 
 // tell takes the status of now.
@@ -24,6 +29,35 @@ func (t *telling) tell(s admin.Status) {
 		out = append(out, tellDNS(was.DNS, s.DNS)...)
 	}
 	t.was = &s
+	t.ring.Add(out...)
+}
+
+// tellRecords takes the operator's DNS records of now, whoever changed them.
+func (t *telling) tellRecords(now *records.Snapshot) {
+	was := t.records
+	t.records = now
+	if was == nil || was == now {
+		return
+	}
+	before := map[records.Record]struct{}{}
+	was.All(func(r records.Record) bool { before[r] = struct{}{}; return true })
+	var out []admin.Event
+	say := func(r records.Record, what string) {
+		if len(out) < changesTold {
+			out = append(out, admin.Event{Kind: admin.EventDNS, Name: r.Name, Text: fmt.Sprintf("the record %s %s", r, what)})
+		}
+	}
+	now.All(func(r records.Record) bool {
+		if _, known := before[r]; !known {
+			say(r, "is new")
+		}
+		delete(before, r)
+		return true
+	})
+	for r := range before {
+		say(r, "is gone")
+	}
+	slices.SortFunc(out, func(a, b admin.Event) int { return strings.Compare(a.Text, b.Text) })
 	t.ring.Add(out...)
 }
 

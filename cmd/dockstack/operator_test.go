@@ -286,8 +286,15 @@ func TestOperatorWatches(t *testing.T) {
 	told(admin.EventRenamed, "web is called www now, and keeps "+at)
 	o.does("release www")
 	told(admin.EventGone, "www has lost "+at)
+	tellRecords := func() { o.p.told.tellRecords(o.about.records.Now()) }
+	tellRecords()
 	o.does("record add x1 A 192.0.2.1")
-	told(admin.EventDNS, "added the record x1")
+	tellRecords()
+	told(admin.EventDNS, "the record x1.dockstack. A 192.0.2.1 is new")
+	tellRecords()
+	o.does("record rm x1")
+	tellRecords()
+	told(admin.EventDNS, "the record x1.dockstack. A 192.0.2.1 is gone")
 
 	s := o.p.statusNow(t.Context())
 	o.p.told.tell(s)

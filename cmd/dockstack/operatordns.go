@@ -13,6 +13,7 @@ import (
 	"github.com/dockstack/dockstack/internal/admin"
 	"github.com/dockstack/dockstack/internal/nearest"
 	"github.com/dockstack/dockstack/internal/records"
+	"github.com/dockstack/dockstack/ipam"
 )
 
 // Ask implements admin.Backend.
@@ -35,7 +36,29 @@ func (o operator) Ask(ctx context.Context, q admin.Question) (admin.Answer, erro
 	if got.Answers == nil {
 		got.Answers = []string{}
 	}
+	if got.Rcode == dns.RcodeToString[dns.RcodeNameError] {
+		got.Source += o.kept(ctx, q.Name)
+	}
 	return admin.Answer{Rcode: got.Rcode, Answers: got.Answers, Authority: got.Authority, Additional: got.Additional, Source: got.Source, Took: time.Since(began)}, nil
+}
+
+// kept says that an address is kept for a name that does not exist: a stopped
+// container's is not in DNS, and that is mostly what somebody asks about who
+// doesn't find it.
+func (o operator) kept(ctx context.Context, name string) string {
+	st, err := o.leases(ctx)
+	if err != nil {
+		return ""
+	}
+	name = strings.TrimSuffix(strings.TrimSuffix(name, "."), "."+o.p.dns.Zone())
+	bare, _, _ := strings.Cut(name, ".")
+	for _, n := range []string{name, bare} {
+		found, err := st.Leases.Leases(ctx, ipam.LeaseFilter{Name: n, State: ipam.StateParked})
+		if err == nil && len(found) > 0 {
+			return fmt.Sprintf("; %s is kept for %s, but no container runs under that name", found[0].Addr, admin.Plain(n))
+		}
+	}
+	return ""
 }
 
 // records are the operator's DNS records, once the store is open.
@@ -96,7 +119,7 @@ func (o operator) AddRecord(ctx context.Context, r admin.Record) (admin.Record, 
 	if err != nil {
 		return admin.Record{}, o.told(err)
 	}
-	o.p.ring.Add(admin.Event{Kind: admin.EventDNS, Name: got.Name, Text: "an operator added the record " + got.String()})
+	o.p.status.changed()
 	return adminRecord(got), nil
 }
 
@@ -114,9 +137,7 @@ func (o operator) RemoveRecord(ctx context.Context, r admin.Record) ([]admin.Rec
 	if err != nil {
 		return nil, o.told(err)
 	}
-	for _, r := range gone {
-		o.p.ring.Add(admin.Event{Kind: admin.EventDNS, Name: r.Name, Text: "an operator removed the record " + r.String()})
-	}
+	o.p.status.changed()
 	return adminRecords(gone), nil
 }
 

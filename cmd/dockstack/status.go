@@ -149,6 +149,9 @@ func adminHost(h peers.Host, self string) admin.Host {
 func (p *parts) report() string {
 	s := p.statusNow(context.Background())
 	p.told.tell(s)
+	if o, err := p.store.now(); err == nil && o != nil && o.about != nil {
+		p.told.tellRecords(o.about.records.Now())
+	}
 	for _, text := range p.mtuProblems() {
 		if !slices.Contains(p.tight, text) {
 			p.log.Warn("a network does not fit between the hosts", "problem", text)
