@@ -19,11 +19,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // table is Names as a map.
 type table struct {
+	// dotted are the names with dots, so that Below does not look at all names.
+	dotted          []string
 	byName, byLabel map[string][]Host
 	byAddr          map[netip.Addr]Host
 	networks        map[string]bool
 	serial          uint32
 
+	below     map[string][]Host // by what stands behind a dot in the name
 	byService map[string][]Host // by name and label
 	services  []string
 	ports     map[string][]Port // by container
@@ -37,11 +40,7 @@ func (t *table) ByName(to []Host, name string) []Host {
 func (t *table) ByLabel(to []Host, label string) []Host  { return append(to, t.byLabel[label]...) }
 func (t *table) ByService(to []Host, name string) []Host { return append(to, t.byService[name]...) }
 func (t *table) Below(to []Host, name string) []Host {
-	for n, list := range t.byName {
-		if strings.HasSuffix(n, "."+name) {
-			to = append(to, list...)
-		}
-	}
+	to = append(to, t.below[name]...)
 	for _, s := range t.services {
 		if strings.HasSuffix(s, "."+name) {
 			to = append(to, t.byService[s]...)
@@ -106,13 +105,19 @@ func (t *table) ByAddr(addr netip.Addr) (Host, bool) { h, ok := t.byAddr[addr]; 
 func newTable(hosts ...Host) *table {
 	t := &table{
 		byName: map[string][]Host{}, byLabel: map[string][]Host{},
-		byAddr: map[netip.Addr]Host{}, networks: map[string]bool{}, serial: 7,
+		byAddr: map[netip.Addr]Host{}, networks: map[string]bool{}, serial: 7, below: map[string][]Host{},
 	}
 	for _, h := range hosts {
 		name := strings.ToLower(h.Name)
+		if len(t.byName[name]) == 0 && strings.Contains(name, ".") {
+			t.dotted = append(t.dotted, name)
+		}
 		t.byName[name] = append(t.byName[name], h)
 		if label := Label(h.Name); label != name {
 			t.byLabel[label] = append(t.byLabel[label], h)
+		}
+		for _, end, _ := strings.Cut(name, "."); end != ""; _, end, _ = strings.Cut(end, ".") {
+			t.below[end] = append(t.below[end], h)
 		}
 		t.byAddr[h.Addr] = h
 		for _, n := range []string{h.Network, h.Overlay} {
