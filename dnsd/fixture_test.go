@@ -19,8 +19,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // table is Names as a map.
 type table struct {
-	// dotted are the names with dots, so that Below does not look at all names.
-	dotted          []string
 	byName, byLabel map[string][]Host
 	byAddr          map[netip.Addr]Host
 	networks        map[string]bool
@@ -109,9 +107,6 @@ func newTable(hosts ...Host) *table {
 	}
 	for _, h := range hosts {
 		name := strings.ToLower(h.Name)
-		if len(t.byName[name]) == 0 && strings.Contains(name, ".") {
-			t.dotted = append(t.dotted, name)
-		}
 		t.byName[name] = append(t.byName[name], h)
 		if label := Label(h.Name); label != name {
 			t.byLabel[label] = append(t.byLabel[label], h)
