@@ -183,7 +183,10 @@ func (x *exam) paths(ctx context.Context) error {
 	for _, f := range slices.Concat(found...) {
 		x.add(f)
 	}
-	return errors.Join(errs...)
+	if late := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil }); len(late) > 0 {
+		return fmt.Errorf("%d of %d hosts could not be probed: %w", len(late), len(peers), late[0])
+	}
+	return nil
 }
 
 type probe struct {
