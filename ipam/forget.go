@@ -14,7 +14,8 @@ import (
 // ForgetHost takes a host that is gone for good out of the store: what it was in
 // the middle of is undone, its networks and its names per host go, and its names
 // are nobody's any more and keep their addresses. It is refused while the host is
-// alive. One that comes back all the same says again what runs on it.
+// alive. One that comes back all the same says again what runs on it. What it
+// wrote last is known here by then: the end of its mark comes after it.
 func (r *Registry) ForgetHost(ctx context.Context, id string) error {
 	if id == r.cfg.Host {
 		return fmt.Errorf("%w: it is this one; ask another host to forget it, after dockstack was stopped here", ErrHostAlive)
