@@ -150,7 +150,13 @@ func changeText(ch ipam.Change, network, where string) string {
 		return fmt.Sprintf("%s%s is reserved for %s", is.Addr, in, is.Name)
 	case ipam.ChangeUnreserved:
 		return fmt.Sprintf("%s%s is not reserved for %s any more", is.Addr, in, is.Name)
+	default:
+		return otherText(ch, in)
 	}
+}
+
+func otherText(ch ipam.Change, in string) string {
+	is := ch.New
 	if ch.Old.MAC != is.MAC {
 		return fmt.Sprintf("%s has the MAC address %s%s now, before %s", is.Name, is.MAC, in, ch.Old.MAC)
 	}

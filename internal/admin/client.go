@@ -131,8 +131,7 @@ func (c *Client) failed(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("the daemon's answer was not waited for: %w", context.Cause(ctx))
 	}
-	var inURL *url.Error
-	if errors.As(err, &inURL) {
+	if inURL, ok := errors.AsType[*url.Error](err); ok {
 		err = inURL.Err
 	}
 	return &Unreachable{Socket: c.socket, Cause: fmt.Errorf("it hung up before it answered (%w), as a daemon does that ends, or has too many connections", err)}

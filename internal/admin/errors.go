@@ -63,8 +63,7 @@ func Errorf(code Code, format string, args ...any) error {
 
 // CodeOf is the error's code, CodeFailed where it has none.
 func CodeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return CodeFailed

@@ -78,7 +78,7 @@ func Listen(ctx context.Context, path string, group int) (net.Listener, error) {
 	err = os.Chmod(made, 0o600)
 	if err == nil && group != RootOnly {
 		if err = os.Chown(made, 0, group); err == nil {
-			err = os.Chmod(made, 0o660)
+			err = os.Chmod(made, 0o660) //nolint:gosec // the group is who may ask
 		}
 	}
 	if err == nil {

@@ -79,7 +79,7 @@ func connects(t *testing.T, path string, uid, gid int) error {
 // left is replaced, and nothing else is.
 func TestSocketIsForTheGroup(t *testing.T) {
 	const group = 4242
-	base, err := os.MkdirTemp("/tmp", "ds") // others can enter it, unlike t.TempDir
+	base, err := os.MkdirTemp("/tmp", "ds") //nolint:usetesting // others can enter it, unlike t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,8 +222,7 @@ func TestUnreachable(t *testing.T) {
 		c := admin.NewClient(tt.socket)
 		_, err := c.Status(t.Context())
 		c.Close()
-		var away *admin.Unreachable
-		if !errors.As(err, &away) {
+		if _, ok := errors.AsType[*admin.Unreachable](err); !ok {
 			t.Errorf("%s: %v is another error", tt.socket, err)
 			continue
 		}
@@ -366,8 +365,7 @@ func TestDaemonEndsWhileWatched(t *testing.T) {
 	c := admin.NewClient(path)
 	defer c.Close()
 	err = c.Watch(t.Context(), admin.LatestEvent, cancel, func(admin.Event) error { return nil })
-	var away *admin.Unreachable
-	if !errors.As(err, &away) {
+	if _, ok := errors.AsType[*admin.Unreachable](err); !ok {
 		t.Errorf("its end is %v", err)
 	}
 	if err := <-served; err != nil {

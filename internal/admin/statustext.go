@@ -177,16 +177,18 @@ func (s Status) dnsLines() []string {
 	}
 	out := []string{fmt.Sprintf("zone %s, asked at %s", d.Zone, at), "other names are asked at " + ahead}
 	out = append(out, shut...)
-	counts := fmt.Sprintf("%s, %d answered from names, %d from the cache, %d forwarded", countIn(d.Queries, "query"), d.Answered, d.Cached, d.Forwarded)
+	counts := []string{
+		countIn(d.Queries, "query"), fmt.Sprintf("%d answered from names", d.Answered), fmt.Sprintf("%d from the cache", d.Cached), fmt.Sprintf("%d forwarded", d.Forwarded),
+	}
 	for _, c := range []struct {
 		n    uint64
 		what string
 	}{{d.Failed, "without an answer there"}, {d.Refused, "refused"}, {d.Limited, "beyond a limit"}, {d.Malformed, "not readable"}} {
 		if c.n > 0 {
-			counts += fmt.Sprintf(", %d %s", c.n, c.what)
+			counts = append(counts, fmt.Sprintf("%d %s", c.n, c.what))
 		}
 	}
-	return append(out, counts)
+	return append(out, strings.Join(counts, ", "))
 }
 
 func (s Status) engineLines() []string {

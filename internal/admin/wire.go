@@ -58,8 +58,7 @@ func readJSON(r *http.Request, into any) error {
 		}
 		return Errorf(CodeUsage, "the call's body goes on after its end")
 	}
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return Errorf(CodeUsage, "the call's body is larger than %d bytes", large.Limit)
 	}
 	if errors.Is(err, io.EOF) {

@@ -76,7 +76,7 @@ func (p Program) Run(ctx context.Context, args []string) int {
 		}
 	}
 	defer a.close()
-	root := a.root()
+	root := a.root() //nolint:contextcheck // verbs get it when they run
 	if args == nil {
 		args = []string{} // cobra would take the process'
 	}

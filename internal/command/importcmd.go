@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -135,46 +134,44 @@ func (a *app) importFile(ctx context.Context, path string, in importing) error {
 	if err != nil {
 		return admin.Errorf(admin.CodeFailed, "%s; nothing was imported", err)
 	}
-	order := admin.Import{Reservations: file.Reservations, Records: file.Records, DryRun: in.dry}
-	if in.network == "" {
-		order.Subnets = slices.Concat(subnets, file.Subnets)
-		slices.SortFunc(order.Subnets, netip.Prefix.Compare)
-		order.Subnets = slices.Compact(order.Subnets)
+	plan, err := a.daemon().Import(ctx, in.order(file, subnets))
+	if refused, ok := errors.AsType[*admin.Error](err); ok && refused.Plan != nil {
+		plan = *refused.Plan
+	} else if err != nil {
+		return err
 	}
-	for i := range order.Reservations {
-		switch r := &order.Reservations[i]; {
+	if !a.json {
+		a.showPlan(file, plan, in)
+		a.hintZone(ctx, file.Domains)
+		return clashesIn(plan, err)
+	}
+	out := imported{Format: file.Format, Plan: plan, LeftOut: file.LeftOut, Domains: file.Domains}
+	if out.LeftOut == nil {
+		out.LeftOut = []leasefile.LeftOut{}
+	}
+	if out.Domains == nil {
+		out.Domains = []string{}
+	}
+	return errors.Join(a.printJSON(out), clashesIn(plan, err))
+}
+
+// order is what the daemon is asked to take in.
+func (in importing) order(file leasefile.Result, subnets []netip.Prefix) admin.Import {
+	out := admin.Import{Reservations: file.Reservations, Records: file.Records, DryRun: in.dry}
+	if in.network == "" {
+		out.Subnets = slices.Concat(subnets, file.Subnets)
+		slices.SortFunc(out.Subnets, netip.Prefix.Compare)
+		out.Subnets = slices.Compact(out.Subnets)
+	}
+	for i := range out.Reservations {
+		switch r := &out.Reservations[i]; {
 		case in.network != "":
 			r.Network, r.Pool = in.network, ""
 		case r.Pool != "":
 			r.Network = "" // that is for people
 		}
 	}
-	plan, err := a.daemon().Import(ctx, order)
-	var refused *admin.Error
-	if errors.As(err, &refused) && refused.Plan != nil {
-		plan = *refused.Plan
-	} else if err != nil {
-		return err
-	}
-	if a.json {
-		out := imported{Format: file.Format, Plan: plan, LeftOut: file.LeftOut, Domains: file.Domains}
-		if out.LeftOut == nil {
-			out.LeftOut = []leasefile.LeftOut{}
-		}
-		if out.Domains == nil {
-			out.Domains = []string{}
-		}
-		if err := a.printJSON(out); err != nil {
-			return err
-		}
-	} else {
-		a.showPlan(file, plan, in)
-		a.hintZone(ctx, file.Domains)
-	}
-	if err != nil {
-		return fmt.Errorf("%w", clashesIn(plan, err))
-	}
-	return nil
+	return out
 }
 
 // clashesIn is the error of a plan with clashes, which were listed already.

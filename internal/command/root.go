@@ -152,7 +152,7 @@ func flagError(cmd *cobra.Command, err error) error {
 // takes has a verb take these words: "NAME ADDRESS", "FILE", "[NAME...]".
 func takes(words string) cobra.PositionalArgs {
 	var least, most int
-	for _, w := range strings.Fields(words) {
+	for w := range strings.FieldsSeq(words) {
 		most++
 		if !strings.HasPrefix(w, "[") {
 			least++

@@ -72,21 +72,27 @@ func (a *app) table(columns []column, rows [][]cell) {
 	_ = out.Flush() // a reader that went away wants nothing more
 }
 
-// layout picks columns and their widths so that a row fits into width, 0 for any.
-func layout(columns []column, rows [][]cell, width int) (shown, widths []int) {
-	natural := make([]int, len(columns))
-	empty := make([]bool, len(columns))
+// measure is how wide columns want to be, and which of them have something.
+func measure(columns []column, rows [][]cell) (natural, shown []int) {
+	natural = make([]int, len(columns))
 	for i, c := range columns {
-		natural[i], empty[i] = utf8.RuneCountInString(c.head), true
+		natural[i] = utf8.RuneCountInString(c.head)
+		empty := true
 		for _, row := range rows {
 			natural[i] = max(natural[i], utf8.RuneCountInString(row[i].text))
-			empty[i] = empty[i] && row[i].text == ""
+			empty = empty && row[i].text == ""
 		}
 		// What nobody has is not worth a column.
-		if !empty[i] || c.need == always {
+		if !empty || c.need == always {
 			shown = append(shown, i)
 		}
 	}
+	return natural, shown
+}
+
+// layout picks columns and their widths so that a row fits into width, 0 for any.
+func layout(columns []column, rows [][]cell, width int) (shown, widths []int) {
+	natural, shown := measure(columns, rows)
 	at := func(fn func(i int) int) []int {
 		out := make([]int, len(shown))
 		for n, i := range shown {
