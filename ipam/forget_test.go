@@ -93,11 +93,18 @@ func TestForgetHostInTheMiddle(t *testing.T) {
 		if err == nil {
 			return
 		}
+		// What comes after it is seen, so it is seen as well.
+		last := kv.Op{Key: "import/last", Value: []byte(`{"v":1}`)}
+		h2.ok(c.store.Commit(t.Context(), []kv.Op{last}))
 		c.eventually("the import is seen", func() bool {
 			left, err := h2.reg.Unfinished(h2.ctx)
 			h2.ok(err)
-			return len(left) == 1 && left[0].Host == "h1" && left[0].What == "import" && left[0].Names == len(in.Reservations) || cut < 2 && len(left) == 0
+			if len(left) == 0 || left[len(left)-1].Host != "last" {
+				return false
+			}
+			return len(left) == 1 && cut < 2 || len(left) == 2 && left[0].Host == "h1" && left[0].What == "import" && left[0].Names == len(in.Reservations)
 		})
+		h2.ok(c.store.Commit(t.Context(), []kv.Op{{Key: last.Key, Delete: true}}))
 		c.mark("h1", false)
 		h2.ok(h2.reg.ForgetHost(h2.ctx, "h1"))
 		c.isSound()
