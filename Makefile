@@ -31,7 +31,7 @@ deps: ## install the Debian packages that are missing (needs root)
 	@test/deps.sh
 
 .PHONY: engine
-engine: deps $(ENGINE) $(BIN)/coredns ## build Docker Engine 29, runc, the docker command and Compose v2 into build/engine/bin
+engine: deps $(ENGINE) ## build Docker Engine 29, runc, the docker command and Compose v2 into build/engine/bin
 
 $(BIN)/dockerd $(BIN)/docker-proxy &: test/engine/dockerd/go.mod test/engine/dockerd/go.sum
 	@echo "building dockerd $(ENGINE_VERSION) (about 4 minutes, once)"
@@ -60,8 +60,11 @@ $(BIN)/docker-compose: test/engine/compose/go.mod test/engine/compose/go.sum
 		-ldflags '-s -w -X github.com/docker/compose/v2/internal.Version=v2.40.3' \
 		-o $(CURDIR)/$@ github.com/docker/compose/v2/cmd
 
+.PHONY: coredns
+coredns: $(BIN)/coredns ## build CoreDNS, which the DNS server is compared with in tests and benchmarks
+
 $(BIN)/coredns: $(addprefix test/engine/coredns/,main.go go.mod go.sum)
-	@echo "building CoreDNS, which DNS is compared with (under a minute, once)"
+	@echo "building CoreDNS (under a minute, once)"
 	@cd test/engine/coredns && CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/$@ .
 
 $(BUILD)/dockstack: $(SOURCES) go.mod go.sum
@@ -103,7 +106,7 @@ $(BUILD)/cache/demo-images.tar: $(wildcard test/images/demo/*) test/engine/base-
 ##@ Check
 
 .PHONY: test
-test: engine plugin ## run every test, end-to-end ones included, with the race detector (vm-test has more of the kernel's)
+test: engine coredns plugin ## run every test, end-to-end ones included, with the race detector (vm-test has more of the kernel's)
 	DOCKSTACK_VM_STEPS='^(link|ovs|fabric|datapath|tunnel-flow-v4|tunnel-both-v6)$$' go test -race -count=1 -timeout 90m ./...
 
 .PHONY: e2e
@@ -115,7 +118,7 @@ vm-test: deps plugin ## test the kernel datapath in an emulated machine that run
 	go test -count=1 -timeout 30m -v ./test/vm/...
 
 .PHONY: bench
-bench: engine plugin ## run the benchmarks, each beside its peer, and print them as a table
+bench: engine coredns plugin ## run the benchmarks, each beside its peer, and print them as a table
 	go run -buildvcs=false ./test/bench
 
 .PHONY: scale

@@ -124,7 +124,7 @@ func startCoreDNS(tb testing.TB, probe string, corefile func(netip.AddrPort) str
 		_, err = os.Stat(path)
 	}
 	if err != nil {
-		tb.Fatalf("CoreDNS is missing; build it with: make engine: %v", err)
+		tb.Fatalf("CoreDNS is missing; build it with: make coredns: %v", err)
 	}
 	addr := freePort(tb)
 	conf := writeFile(tb, tb.TempDir(), "Corefile", []byte(corefile(addr)))
