@@ -27,7 +27,7 @@ import (
 )
 
 // aBrowser is how long a test with a browser may take in all.
-const aBrowser = 90 * time.Second
+const aBrowser = 5 * time.Minute
 
 // startBrowser runs a headless Chromium until the test ends, or is killed.
 func startBrowser(t *testing.T) context.Context {
@@ -187,7 +187,7 @@ func eval[T any](v *visitor, expression string) T {
 // wait waits until an expression is true.
 func (v *visitor) wait(what, expression string) {
 	v.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		if eval[bool](v, "!!("+expression+")") {
 			return
 		}

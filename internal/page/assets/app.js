@@ -64,13 +64,15 @@ $('lost-retry').addEventListener('click', () => live.now());
 /* Searching and going elsewhere on the page. */
 
 let asking = null;
+let looked = location.search; // what the parts show
 let restart = 0;
 
 /** Shows a view: the address bar first, then the parts that differ in it. */
-async function go(query, parts, how) {
-  const url = query ? `?${query}` : location.pathname;
+async function go(query, parts, how, hash = location.hash) {
+  const url = (query ? `?${query}` : location.pathname) + hash;
   if (how === 'push') history.pushState(null, '', url);
   else history.replaceState(null, '', url);
+  looked = location.search;
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking;
@@ -127,7 +129,7 @@ document.addEventListener('click', (e) => {
   e.preventDefault();
   const [query, id] = href.replace(/^(\?|\.\/)/, '').split('#');
   fill(new URLSearchParams(query));
-  go(query, [...new Set([id, a.closest('section').id])], 'push').then(() => reveal(a, id));
+  go(query, [...new Set([id, a.closest('section').id])], 'push', `#${id}`).then(() => reveal(a, id));
 });
 
 /** Forms follow the address, also where the user typed into them before. */
@@ -151,6 +153,7 @@ function reveal(a, id) {
 }
 
 window.addEventListener('popstate', () => {
+  if (location.search === looked) return; // to another section only
   fill(new URLSearchParams(location.search));
   go(location.search.slice(1), ['names', 'space', 'events']);
 });

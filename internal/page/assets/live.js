@@ -17,6 +17,7 @@ export class Live {
     document.addEventListener('visibilitychange', () => this.seen());
     window.addEventListener('online', () => this.now());
     window.addEventListener('pagehide', () => this.stop());
+    window.addEventListener('pageshow', (e) => { if (e.persisted) this.now(); });
   }
 
   /** Opens a stream for what the address says. */
@@ -50,7 +51,10 @@ export class Live {
     this.last = new Date();
     this.pause = FIRST;
     this.on.fresh(Number.isNaN(at.getTime()) ? this.last : at, how);
-    if (how === 'stream') this.watch();
+    if (how === 'stream') {
+      this.asked = false;
+      this.watch();
+    }
   }
 
   watch() {
@@ -62,19 +66,22 @@ export class Live {
   async ended() {
     this.stop();
     const since = this.last;
-    let answer;
+    let answer = null;
     try {
       answer = await fetch(`part/health${location.search}`, { signal: AbortSignal.timeout(5000) });
     } catch {
-      answer = null;
+      // It is not there.
     }
     if (this.stream) return; // opened again meanwhile
     if (answer?.ok) {
       this.on.section('health', await answer.text());
-      if (Date.now() - since > 3 * SILENT || this.asked) await this.rest();
+      // A stream that just broke off is opened again at once.
+      const again = this.asked;
+      if (again) await this.rest();
+      if (this.stream) return;
       this.asked = true;
       this.heard(new Date(), ASK);
-      this.again(this.asked ? ASK : FIRST);
+      this.again(again ? ASK : FIRST);
       return;
     }
     this.asked = false;
