@@ -249,6 +249,13 @@ func TestOperatorsRecords(t *testing.T) {
 		t.Errorf("the address is %q", got)
 	}
 	o.refuses(command.ExitNotFound, "", "dns nobody.dockstack")
+	// Whoever asks for a stopped container is told what became of it.
+	o.ends("web", at)
+	for _, name := range []string{"web", "web.dockstack", "web.internal.dockstack"} {
+		if got := o.runs("dns", name); got.code != command.ExitNotFound || !strings.Contains(got.out, at+" is kept for web") {
+			t.Errorf("dns %s: exit code %d, %q", name, got.code, got.out)
+		}
+	}
 }
 
 // What happens is told to who watches, in words.
