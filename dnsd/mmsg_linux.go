@@ -1,7 +1,6 @@
 package dnsd
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -37,12 +36,7 @@ type batch struct {
 	inIOV [batchSize]unix.Iovec
 	in    [batchSize]mmsghdr
 
-	outIOV [batchSize]unix.Iovec
-	out    [batchSize]mmsghdr
-	filled int
-	// lost counts answers that the kernel did not take.
-	lost int
-
+	outbox
 	received int
 	err      error
 	// recvFunc and sendFunc are kept, because a closure made per call would
@@ -50,7 +44,7 @@ type batch struct {
 	recvFunc, sendFunc func(fd uintptr) bool
 }
 
-func newBatch(conn *net.UDPConn) (*batch, error) {
+func newBatch(conn *net.UDPConn, joins joining) (*batch, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -62,9 +56,9 @@ func newBatch(conn *net.UDPConn) (*batch, error) {
 		b.in[i].hdr.Iov = &b.inIOV[i]
 		b.in[i].hdr.SetIovlen(1)
 		b.in[i].hdr.Name = (*byte)(unsafe.Pointer(&b.addrs[i])) //nolint:gosec // the kernel's interface
-		b.out[i].hdr.Iov = &b.outIOV[i]
-		b.out[i].hdr.SetIovlen(1)
 	}
+	b.joins = joins
+	b.outbox.init()
 	b.recvFunc, b.sendFunc = b.recvReady, b.sendReady
 	return b, nil
 }
@@ -129,39 +123,4 @@ func sockaddr(sa *unix.RawSockaddrInet6) netip.Addr {
 		addr = addr.WithZone(strconv.FormatUint(uint64(sa.Scope_id), 10))
 	}
 	return addr
-}
-
-// reply sets the first size bytes of the i-th buffer to be sent back to where
-// it came from.
-func (b *batch) reply(i, size int) {
-	b.outIOV[b.filled].Base = &b.bufs[i][0]
-	b.outIOV[b.filled].SetLen(size)
-	h := &b.out[b.filled].hdr
-	h.Name, h.Namelen = b.in[i].hdr.Name, b.in[i].hdr.Namelen
-	b.filled++
-}
-
-// send sends what reply collected.
-func (b *batch) send() error {
-	if b.filled == 0 {
-		return nil
-	}
-	return b.conn.Write(b.sendFunc)
-}
-
-// sendReady sends until all is gone; what the kernel refuses (a client that
-// has no route any more, a full queue) is left out, as the network would.
-func (b *batch) sendReady(fd uintptr) bool {
-	for sent := 0; sent < b.filled; {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[sent])), uintptr(b.filled-sent), unix.MSG_DONTWAIT, 0, 0) //nolint:gosec // the kernel's interface
-		switch {
-		case errno == 0:
-			sent += int(n)
-		case errors.Is(errno, unix.EINTR):
-		default:
-			sent++
-			b.lost++
-		}
-	}
-	return true
 }

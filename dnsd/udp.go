@@ -30,7 +30,11 @@ func (s *Server) look(l *lookup) {
 
 // serveUDP answers what comes to conn, one of l's sockets, until it is closed.
 func (s *Server) serveUDP(l *listener, conn *net.UDPConn) {
-	b, err := newBatch(conn)
+	joins := neverJoin
+	if l.addr.Addr().IsLoopback() {
+		joins = mayJoin
+	}
+	b, err := newBatch(conn, joins)
 	if err != nil {
 		s.log.Error("DNS cannot read its socket", "addr", l.addr, "err", err)
 		return
