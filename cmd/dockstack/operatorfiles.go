@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
+	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dockstack/dockstack/internal/admin"
@@ -17,19 +20,56 @@ func ipamReservation(r admin.Reservation) ipam.Reservation {
 	return ipam.Reservation{Pool: r.Pool, Name: r.Name, Addr: r.Address, MAC: r.MAC}
 }
 
+const (
+	// manyNames is how many names at once need memory beyond the daemon's usual.
+	manyNames = 5000
+	// bulkRoom is how much they get: 100,000 names in one order take 100 MB while
+	// they are worked on, and with less the collector runs all the time.
+	bulkRoom = 320 << 20
+)
+
+// bulkMu is held while many names are worked on.
+var bulkMu sync.Mutex
+
+// bulk begins an order for that many names, one at a time, and returns its end.
+func bulk(names int) (end func(), err error) {
+	if names < manyNames {
+		return func() {}, nil
+	}
+	if !bulkMu.TryLock() {
+		return nil, admin.Errorf(admin.CodeBusy, "another import or restore of many names is under way; try again when it is through")
+	}
+	usual := debug.SetMemoryLimit(-1)
+	debug.SetMemoryLimit(usual + bulkRoom)
+	return func() {
+		debug.SetMemoryLimit(usual)
+		debug.FreeOSMemory()
+		bulkMu.Unlock()
+	}, nil
+}
+
+// reservedAt tells reservations of one import apart, for where they were read.
+type reservedAt struct {
+	name string
+	addr netip.Addr
+}
+
 // Import implements admin.Backend.
 func (o operator) Import(ctx context.Context, in admin.Import) (admin.Plan, error) {
 	st, err := o.leases(ctx)
 	if err != nil {
 		return admin.Plan{}, err
 	}
+	end, err := bulk(len(in.Reservations))
+	if err != nil {
+		return admin.Plan{}, err
+	}
+	defer end()
 	want := ipam.Import{Subnets: in.Subnets, DryRun: in.DryRun, Reservations: make([]ipam.Reservation, len(in.Reservations))}
-	from := make(map[ipam.Reservation]string, len(in.Reservations))
+	from := make(map[reservedAt]string, len(in.Reservations))
 	for i, r := range in.Reservations {
 		want.Reservations[i] = ipamReservation(r)
-		key := want.Reservations[i]
-		key.Pool = "" // the plan names it
-		from[key] = r.From
+		from[reservedAt{r.Name, r.Address}] = r.From
 	}
 	fresh, clashes := lookAtRecords(st.about.records, in.Records)
 	// A dry run of the rest says what else is in the way.
@@ -52,11 +92,9 @@ func (o operator) Import(ctx context.Context, in admin.Import) (admin.Plan, erro
 }
 
 // adminPlan is a plan in the API's words, with where each reservation was read.
-func adminPlan(plan ipam.Plan, from map[ipam.Reservation]string) admin.Plan {
+func adminPlan(plan ipam.Plan, from map[reservedAt]string) admin.Plan {
 	one := func(r ipam.Reservation) admin.Reservation {
-		key := r
-		key.Pool = ""
-		return admin.Reservation{Name: r.Name, Address: r.Addr, MAC: r.MAC, Pool: r.Pool, From: from[key]}
+		return admin.Reservation{Name: r.Name, Address: r.Addr, MAC: r.MAC, Pool: r.Pool, From: from[reservedAt{r.Name, r.Addr}]}
 	}
 	out := admin.Plan{Pools: plan.Pools, Done: plan.Done}
 	for _, r := range plan.New {
@@ -102,6 +140,11 @@ func (o operator) Restore(ctx context.Context, from io.Reader, mode admin.Restor
 	if err != nil {
 		return admin.Restore{}, err
 	}
+	end, err := bulk(len(entries))
+	if err != nil {
+		return admin.Restore{}, err
+	}
+	defer end()
 	in := ipam.Restore{DryRun: mode == admin.RestoreDry}
 	var dns []kv.Op
 	for _, e := range entries {
