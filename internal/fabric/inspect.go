@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Wanted is what the fabric holds to be there at one moment, for somebody who
@@ -101,15 +102,16 @@ func (f *Fabric) NetworksKnown() {
 // made again. It returns once that is done, or says why it
 // isn't.
 func (f *Fabric) Resync(ctx context.Context) error {
-	for first := true; ; first = false {
+	// The first apply finds what is to go, the second removes it.
+	for i := range resyncTries {
 		var changed <-chan struct{}
 		var leaving int
 		err := f.ask(ctx, func() {
-			if first {
+			if i == 0 {
 				f.distrust()
 			}
+			leaving = f.hurry()
 			f.touched.Store(true)
-			leaving = len(f.have.removed)
 			f.mu.Lock()
 			changed = f.changed
 			f.mu.Unlock()
@@ -117,7 +119,7 @@ func (f *Fabric) Resync(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("make the switch as it should be: %w", err)
 		}
-		if !first && leaving == 0 {
+		if i > 0 && leaving == 0 {
 			break
 		}
 		select {
@@ -132,6 +134,17 @@ func (f *Fabric) Resync(ctx context.Context) error {
 		return fmt.Errorf("make the switch as it should be: %w", f.lastErr)
 	}
 	return nil
+}
+
+// resyncTries is how many applies a resync waits for.
+const resyncTries = 5
+
+// hurry has removed ports wait no longer for others, and counts them.
+func (f *Fabric) hurry() int {
+	for name := range f.have.removed {
+		f.have.removed[name] = time.Now().Add(-f.cfg.DeleteDelay)
+	}
+	return len(f.have.removed)
 }
 
 // distrust forgets what is known to be. What there is about other hosts is
