@@ -219,7 +219,7 @@ func openPair(ctx context.Context, want netip.AddrPort) (*listener, error) {
 }
 
 // maxReaders is how many sockets read one address at most: each answers some
-// hundred thousand queries a second, and takes 40 KB.
+// hundred thousand queries a second, and takes 80 KB.
 const maxReaders = 8
 
 // openMore opens sockets beside udp for the same address, so that several

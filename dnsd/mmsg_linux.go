@@ -16,9 +16,10 @@ import (
 // packet and fills its headers anew for each batch; here everything is laid
 // out once, and an answer goes to the raw address that its query came from.
 
-// batchSize is how many datagrams one system call moves: with 32 the calls'
-// share is small already, and a listener takes 40 KB.
-const batchSize = 32
+// batchSize is how many datagrams one system call moves: the calls' share is
+// small with 32 already, but more answers can be joined among 64; a listener
+// takes 80 KB, of which an idle one touches little.
+const batchSize = 64
 
 // mmsghdr is struct mmsghdr of recvmmsg(2).
 type mmsghdr struct {
