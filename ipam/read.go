@@ -17,24 +17,43 @@ type LeaseFilter struct {
 	State               State
 }
 
-// Leases lists leases by pool and address.
-func (r *Registry) Leases(ctx context.Context, want LeaseFilter) ([]Lease, error) {
-	var out []Lease
+// Each hands the leases that the filter takes to fn, as they were at one moment,
+// in no order. The registry goes on meanwhile, and nothing is kept of them: fn
+// may take its time, and pick.
+func (r *Registry) Each(ctx context.Context, want LeaseFilter, fn func(Lease)) error {
+	var all []*lease
+	var hosts []string
 	err := r.read(ctx, func(t *tx) {
+		hosts = t.r.hosts.ids
 		for _, p := range t.r.pools {
 			if want.Pool != "" && want.Pool != p.id || want.Network != "" && want.Network != p.network() {
 				continue
 			}
+			if want.Name == "" {
+				all = slices.Grow(all, len(p.names))
+			}
 			for _, l := range p.names {
 				if want.Name == "" || want.Name == l.container() {
-					out = append(out, r.public(l))
+					all = append(all, l)
 				}
 			}
 		}
 	})
-	if want.State != "" {
-		out = slices.DeleteFunc(out, func(l Lease) bool { return l.State != want.State })
+	if err != nil {
+		return err
 	}
+	for _, l := range all {
+		if want.State == "" || l.live == (want.State == StateLive) {
+			fn(l.public(hosts))
+		}
+	}
+	return nil
+}
+
+// Leases lists leases by pool and address.
+func (r *Registry) Leases(ctx context.Context, want LeaseFilter) ([]Lease, error) {
+	var out []Lease
+	err := r.Each(ctx, want, func(l Lease) { out = append(out, l) })
 	slices.SortFunc(out, func(a, b Lease) int {
 		if c := strings.Compare(a.Pool, b.Pool); c != 0 {
 			return c

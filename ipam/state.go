@@ -71,14 +71,17 @@ func (l *lease) hardware() mac {
 	return macOf(l.addr)
 }
 
-func (r *Registry) public(l *lease) Lease {
+func (r *Registry) public(l *lease) Lease { return l.public(r.hosts.ids) }
+
+// public is the lease as others see it; hosts are their ids by number.
+func (l *lease) public(hosts []string) Lease {
 	state := StateParked
 	if l.live {
 		state = StateLive
 	}
 	return Lease{
 		Pool: l.pool.id, Name: l.container(), Addr: l.addr, MAC: l.hardware().String(), State: state,
-		Fixed: l.fixed, Reserved: l.reserved, Since: l.at(), Host: r.hostID(l.host),
+		Fixed: l.fixed, Reserved: l.reserved, Since: l.at(), Host: hosts[l.host],
 	}
 }
 

@@ -72,10 +72,7 @@ func count(ctx context.Context, o *opened) ([]admin.Pool, map[string]int, error)
 		return pools, map[string]int{o.id: live}, nil
 	}
 	hosts := map[string]int{}
-	leases, err := o.Leases.Leases(ctx, ipam.LeaseFilter{State: ipam.StateLive})
-	for _, l := range leases {
-		hosts[l.Host]++
-	}
+	err = o.Leases.Each(ctx, ipam.LeaseFilter{State: ipam.StateLive}, func(l ipam.Lease) { hosts[l.Host]++ })
 	return pools, hosts, err
 }
 

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/dockstack/dockstack/internal/admin"
 	"github.com/dockstack/dockstack/internal/kv"
@@ -34,21 +37,20 @@ func (o operator) Leases(ctx context.Context, keep func(admin.Lease) bool) ([]ad
 	if err != nil {
 		return nil, err
 	}
-	all, err := st.Leases.Leases(ctx, ipam.LeaseFilter{})
-	if err != nil {
-		return nil, o.told(err)
-	}
 	pools := map[string]ipam.Pool{}
 	for _, p := range st.Leases.Pools() {
 		pools[p.ID] = p
 	}
 	var out []admin.Lease
-	for i := range all {
-		if l := st.adminLease(all[i], pools[all[i].Pool]); keep(l) {
+	err = st.Leases.Each(ctx, ipam.LeaseFilter{}, func(one ipam.Lease) {
+		if l := st.adminLease(one, pools[one.Pool]); keep(l) {
 			out = append(out, l)
 		}
-	}
-	return out, nil
+	})
+	slices.SortFunc(out, func(a, b admin.Lease) int {
+		return cmp.Or(strings.Compare(a.Pool, b.Pool), a.Address.Compare(b.Address))
+	})
+	return out, o.told(err)
 }
 
 // adminLease is a lease in the API's words.
