@@ -59,7 +59,7 @@ func newBatch(conn *net.UDPConn, joins joining) (*batch, error) {
 		b.in[i].hdr.Name = (*byte)(unsafe.Pointer(&b.addrs[i])) //nolint:gosec // the kernel's interface
 	}
 	b.joins = joins
-	b.outbox.init()
+	b.init()
 	b.recvFunc, b.sendFunc = b.recvReady, b.sendReady
 	return b, nil
 }

@@ -89,12 +89,9 @@ func (b *batch) clientKey(i int) uint64 {
 // form makes messages of the answers.
 func (b *batch) form() {
 	b.messages = 0
-	for at, end := 0, 0; at < b.filled; at = end {
+	for at := 0; at < b.filled; {
 		i, size := int(b.to[at]), b.iov[at].Len
-		for end = at + 1; bool(b.joins) && end < b.filled && b.iov[end].Len == size &&
-			b.addrs[b.to[end]] == b.addrs[i] && (end-at+1)*int(size) <= joinedBytes; {
-			end++
-		}
+		end := at + b.run(at)
 		h := &b.out[b.messages].hdr
 		h.Name, h.Namelen = b.in[i].hdr.Name, b.in[i].hdr.Namelen
 		h.Iov = &b.iov[at]
@@ -108,7 +105,21 @@ func (b *batch) form() {
 			h.SetControllen(int(unsafe.Sizeof(*c)))
 		}
 		b.messages++
+		at = end
 	}
+}
+
+// run is how many answers, from at on, go as one message.
+func (b *batch) run(at int) int {
+	if !b.joins {
+		return 1
+	}
+	size, client := b.iov[at].Len, &b.addrs[b.to[at]]
+	n := 1
+	for at+n < b.filled && b.iov[at+n].Len == size && b.addrs[b.to[at+n]] == *client && (n+1)*int(size) <= joinedBytes {
+		n++
+	}
+	return n
 }
 
 // send sends what reply collected.
