@@ -1,11 +1,11 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dockstack/dockstack/ipam"
@@ -144,10 +144,10 @@ func (x *exam) pools(ctx context.Context) error {
 		return err
 	}
 	for _, p := range pools {
-		x.room(p)
 		if p.NetworkID == "" {
-			continue
+			continue // nobody here asks for more
 		}
+		x.room(p)
 		routes, err := x.Links.Overlaps(ctx, p.Subnet, innerPrefix)
 		if err != nil {
 			return err
@@ -168,10 +168,7 @@ func (x *exam) room(p PoolUse) {
 	if p.Free > 0 && fixed < nearlyFull*total || total == 0 {
 		return
 	}
-	name := p.Network
-	if name == "" {
-		name = p.ID
-	}
+	name := cmp.Or(p.Network, p.ID)
 	f := Finding{
 		ID: "pool-full", Subject: p.ID, What: fmt.Sprintf("network %s has %d addresses free: %d are live, %d parked, %d of these reserved", name, p.Free, p.Live, p.Parked, p.Reserved),
 		Command: "dockstack ls --reserved --network " + quote(name) + "   # then dockstack release NAME",
@@ -181,9 +178,6 @@ func (x *exam) room(p PoolUse) {
 		f.Severity = Error
 	case p.Free == 0 && fixed < nearlyFull*total:
 		f.Severity = Note
-	}
-	if p.NetworkID == "" && strings.Contains(p.ID, "/3") {
-		return // one address, or two, and nobody's
 	}
 	x.add(f)
 }

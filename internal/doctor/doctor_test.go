@@ -181,6 +181,7 @@ var faults = map[string]fault{
 	"store closed":                       {func(_ *testing.T, w *world, _ *Host) { w.closed = errors.New("store is damaged\nx") }, "store-closed", Error, "store is damaged; x", "cat /run/dockstack/status", ""},
 	"etcd away":                          {func(_ *testing.T, w *world, _ *Host) { w.away = errors.New("etcd refuses connections") }, "store-away", Error, "etcd refuses connections", "etcdctl endpoint health", ""},
 	"store open to all": {func(t *testing.T, w *world, _ *Host) {
+		t.Helper()
 		if err := os.Chmod(filepath.Join(w.root, stateFile), 0o644); err != nil {
 			t.Fatal(err)
 		}

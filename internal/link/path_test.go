@@ -119,9 +119,11 @@ func TestPathOfSilentAndUnreachableHosts(t *testing.T) {
 		refused string
 	}{
 		"it answers nothing": {func(t *testing.T, r *road) {
+			t.Helper()
 			r.b.nft(t, "add table inet t; add chain inet t in { type filter hook input priority 0; policy drop; }")
 		}, ""},
 		"it is off": {func(t *testing.T, r *road) {
+			t.Helper()
 			must(t, r.b.AddrDel(r.b.link(t, "eth0"), &netlink.Addr{IPNet: toIPNet(netip.MustParsePrefix("198.51.100.1/24"))}))
 		}, "host unreachable, says 192.0.2.254"},
 		"no route": {func(t *testing.T, r *road) {
