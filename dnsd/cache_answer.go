@@ -142,11 +142,12 @@ func classify(m *dns.Msg) (outcome, uint32) {
 	return what, life
 }
 
-// negativeLife is how long the SOA record in authority lets a denial be kept.
+// negativeLife is how long the SOA record in authority lets a denial be kept,
+// besides its own TTL.
 func negativeLife(authority []dns.RR) uint32 {
 	for _, rr := range authority {
 		if soa, ok := rr.(*dns.SOA); ok {
-			return min(soundTTL(soa), soa.Minttl, maxNegativeTTL)
+			return min(soa.Minttl, maxNegativeTTL)
 		}
 	}
 	return 0

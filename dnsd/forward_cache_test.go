@@ -209,6 +209,10 @@ func TestOptionsForTheResolverAreNotShared(t *testing.T) {
 		if got := w.asked.Load(); got != 3 {
 			t.Errorf("resolvers were asked %d times", got)
 		}
+		// What is kept by now is not the answer to its own question.
+		if a := w.ask(local, own); len(a.IsEdns0().Option) != 1 || w.asked.Load() != 4 {
+			t.Errorf("its own answer has %v, resolvers were asked %d times", a.IsEdns0(), w.asked.Load())
+		}
 	})
 }
 
