@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -26,16 +27,8 @@ func (r *Registry) Each(ctx context.Context, want LeaseFilter, fn func(Lease)) e
 	err := r.read(ctx, func(t *tx) {
 		hosts = t.r.hosts.ids
 		for _, p := range t.r.pools {
-			if want.Pool != "" && want.Pool != p.id || want.Network != "" && want.Network != p.network() {
-				continue
-			}
-			if want.Name == "" {
-				all = slices.Grow(all, len(p.names))
-			}
-			for _, l := range p.names {
-				if want.Name == "" || want.Name == l.container() {
-					all = append(all, l)
-				}
+			if (want.Pool == "" || want.Pool == p.id) && (want.Network == "" || want.Network == p.network()) {
+				all = slices.AppendSeq(slices.Grow(all, len(p.names)), maps.Values(p.names))
 			}
 		}
 	})
@@ -43,11 +36,16 @@ func (r *Registry) Each(ctx context.Context, want LeaseFilter, fn func(Lease)) e
 		return err
 	}
 	for _, l := range all {
-		if want.State == "" || l.live == (want.State == StateLive) {
+		if want.takes(l) {
 			fn(l.public(hosts))
 		}
 	}
 	return nil
+}
+
+// takes is whether the filter takes a lease of a pool that it takes.
+func (want LeaseFilter) takes(l *lease) bool {
+	return (want.Name == "" || want.Name == l.container()) && (want.State == "" || l.live == (want.State == StateLive))
 }
 
 // Leases lists leases by pool and address.
