@@ -56,7 +56,9 @@ func TestAnAddressThatIsYetToCome(t *testing.T) {
 }
 
 func TestAnAddressThatIsTaken(t *testing.T) {
-	held, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	// Once it is let go, nobody else's port may be in the way: they are on
+	// 127.0.0.1.
+	held, err := net.ListenPacket("udp4", "127.0.77.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +91,7 @@ func TestAnAddressThatIsTaken(t *testing.T) {
 	})
 	for deadline := time.Now().Add(20 * time.Second); !s.Listeners()[0].Addr.IsValid(); {
 		if time.Now().After(deadline) {
-			t.Fatal("never opened")
+			t.Fatalf("never opened: %v", s.Listeners()[0].Err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

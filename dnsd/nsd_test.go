@@ -49,7 +49,8 @@ func TestSecondaryNSD(t *testing.T) {
 	next.byName["fresh"], next.byAddr[fresh.Addr] = []Host{fresh}, fresh
 	names.Store(next)
 	deadline := time.Now().Add(20 * time.Second)
-	for len(ask(t, "udp", at, query1(t, "fresh.dockstack A")).Answer) == 0 {
+	for len(ask(t, "udp", at, query1(t, "fresh.dockstack A")).Answer) == 0 ||
+		!strings.Contains(brief(ask(t, "udp", at, query1(t, "16.172.in-addr.arpa SOA"))), " 8 60 ") {
 		if time.Now().After(deadline) {
 			t.Fatalf("NSD was told %d times, fetched %d zones, and does not know the new name", s.Stats().Notified, s.Stats().Transfers)
 		}
