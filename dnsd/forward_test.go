@@ -242,6 +242,7 @@ func TestCheckAnswer(t *testing.T) {
 		"the answer":        {func(*dns.Msg) {}, true},
 		"no such name":      {func(m *dns.Msg) { m.Rcode = dns.RcodeNameError }, true},
 		"another ID":        {func(m *dns.Msg) { m.Id++ }, false},
+		"half another ID":   {func(m *dns.Msg) { m.Id += 1 << 8 }, false},
 		"a query":           {func(m *dns.Msg) { m.Response = false }, false},
 		"another opcode":    {func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }, false},
 		"another type":      {func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAAAA }, false},
