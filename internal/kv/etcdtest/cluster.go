@@ -146,6 +146,7 @@ func (c *Cluster) PutBack(i int, backup string) {
 func (c *Cluster) Pause(i int) {
 	c.tb.Helper()
 	c.members[i].signal(c.tb, pause)
+	c.members[i].stopped(c.tb)
 }
 
 // Resume ends Pause.

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec" //nolint:depguard // tests start etcd itself
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const (
@@ -131,6 +134,28 @@ func (m *member) signal(tb testing.TB, s syscall.Signal) {
 	if cmd, _ := m.process(); cmd == nil || cmd.Process.Signal(s) != nil {
 		tb.Fatalf("etcd %s does not run\n%s", m.name, m.log.tail())
 	}
+}
+
+// stopped waits until all threads stand still: the signal is only on its way when
+// it was sent, and on a busy machine a thread may answer a question meanwhile.
+func (m *member) stopped(tb testing.TB) {
+	tb.Helper()
+	cmd, _ := m.process()
+	for range 500 {
+		moving := false
+		stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", cmd.Process.Pid))
+		for _, path := range stats {
+			text, err := os.ReadFile(path)
+			// The state follows the program's name, which is in parentheses.
+			at := bytes.LastIndexByte(text, ')')
+			moving = moving || err != nil || at < 0 || !bytes.HasPrefix(text[at:], []byte(") T"))
+		}
+		if !moving {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	tb.Fatalf("etcd %s goes on though it was stopped", m.name)
 }
 
 // logTail keeps the end of what etcd says.
