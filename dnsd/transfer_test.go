@@ -2,14 +2,11 @@ package dnsd
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,149 +177,6 @@ func TestSecondaryIsNoClient(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestReverseZonesOfSubnets(t *testing.T) {
-	for prefix, want := range map[string][]string{
-		"10.0.0.0/8":        {"10.in-addr.arpa"},
-		"172.16.0.0/16":     {"16.172.in-addr.arpa"},
-		"192.168.1.0/24":    {"1.168.192.in-addr.arpa"},
-		"10.8.0.0/22":       {"0.8.10.in-addr.arpa", "1.8.10.in-addr.arpa", "2.8.10.in-addr.arpa", "3.8.10.in-addr.arpa"},
-		"10.254.0.0/15":     {"254.10.in-addr.arpa", "255.10.in-addr.arpa"},
-		"10.1.0.0/31":       {"0.0.1.10.in-addr.arpa", "1.0.1.10.in-addr.arpa"},
-		"10.1.0.7/32":       {"7.0.1.10.in-addr.arpa"},
-		"fd00::/16":         {"0.0.d.f.ip6.arpa"},
-		"fd00:16::/64":      {"0.0.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa"},
-		"fd00:16:0:fe::/63": {"e.f.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa", "f.f.0.0.0.0.0.0.6.1.0.0.0.0.d.f.ip6.arpa"},
-	} {
-		if got := reverseZones(netip.MustParsePrefix(prefix)); !slices.Equal(got, want) {
-			t.Errorf("%s: %q, want %q", prefix, got, want)
-		}
-	}
-}
-
-// Each zone that we say is ours has its SOA, and every address of a subnet lies
-// in one of its zones, whatever its length.
-func TestEverySubnetHasItsReverseZones(t *testing.T) {
-	for bits := 8; bits <= 32; bits++ {
-		p := netip.PrefixFrom(netip.MustParseAddr("10.77.77.77"), bits).Masked()
-		checkReverse(t, p)
-	}
-	for bits := 20; bits <= 128; bits++ {
-		checkReverse(t, netip.PrefixFrom(netip.MustParseAddr("fd00:16:77:77:77:77:77:77"), bits).Masked())
-	}
-}
-
-func checkReverse(t *testing.T, p netip.Prefix) {
-	t.Helper()
-	h := Host{Name: "db", Network: "n", Addr: p.Addr().Next(), Pool: p}
-	if !p.Contains(h.Addr) {
-		h.Addr = p.Addr()
-	}
-	s := newServer(t, Config{}, newTable(h))
-	s.SetServed([]netip.Prefix{p})
-	for _, zone := range s.zones()[1:] {
-		if got := say(t, s, local, new(dns.Msg).SetQuestion(zone+".", dns.TypeSOA)); !strings.HasPrefix(got, "NOERROR aa ra | "+zone+". 1 SOA ") {
-			t.Errorf("%s: %s SOA: %s", p, zone, got)
-		}
-	}
-	name := reverseOf(h.Addr)
-	if want, _ := dns.ReverseAddr(h.Addr.String()); want != name+"." {
-		t.Errorf("the reverse name of %s is %s, want %s", h.Addr, name, want)
-	}
-	if got := say(t, s, local, new(dns.Msg).SetQuestion(name+".", dns.TypePTR)); got != "NOERROR aa ra | "+name+". 5 PTR db.dockstack." {
-		t.Errorf("%s: %s PTR: %s", p, name, got)
-	}
-	if !slices.ContainsFunc(s.zones(), func(z string) bool { return name == z || strings.HasSuffix(name, "."+z) }) {
-		t.Errorf("%s: %s lies in none of %q", p, name, s.zones())
-	}
-}
-
-// hearer is a secondary that says what it heard.
-func hearer(t *testing.T) (addr netip.AddrPort, heard func() map[string]uint32, deaf *atomic.Bool) {
-	t.Helper()
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var last atomic.Pointer[map[string]uint32]
-	last.Store(&map[string]uint32{})
-	deaf = new(atomic.Bool)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		buf := make([]byte, 4096)
-		for {
-			n, from, err := conn.ReadFromUDPAddrPort(buf)
-			if err != nil {
-				return
-			}
-			var m dns.Msg
-			if err := m.Unpack(buf[:n]); err != nil || m.Opcode != dns.OpcodeNotify || deaf.Load() {
-				continue
-			}
-			all := maps.Clone(*last.Load())
-			soa, _ := m.Answer[0].(*dns.SOA)
-			all[m.Question[0].Name] = soa.Serial
-			last.Store(&all)
-			reply, _ := new(dns.Msg).SetReply(&m).Pack()
-			_, _ = conn.WriteToUDPAddrPort(reply, from)
-		}
-	}()
-	t.Cleanup(func() {
-		_ = conn.Close()
-		<-done
-	})
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort(), func() map[string]uint32 { return *last.Load() }, deaf //nolint:forcetypeassert // ListenUDP's
-}
-
-func TestSecondariesAreTold(t *testing.T) {
-	every, pause, wait, retry := notifyEvery, notifyPause, notifyWait, notifyRetry
-	notifyEvery, notifyPause, notifyWait, notifyRetry = 5*time.Millisecond, 10*time.Millisecond, 30*time.Millisecond, 10*time.Millisecond
-	t.Cleanup(func() { notifyEvery, notifyPause, notifyWait, notifyRetry = every, pause, wait, retry })
-	at, heard, deaf := hearer(t)
-	var names atomic.Pointer[table]
-	names.Store(hosts("db internal 172.16.0.10/16"))
-	s, err := New(Config{Secondaries: []netip.AddrPort{at}}, func() Names { return names.Load() }, discard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.SetServed([]netip.Prefix{netip.MustParsePrefix("10.8.0.0/23")})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.Run(t.Context())
-	}()
-	t.Cleanup(func() {
-		s.Close()
-		<-done
-	})
-	wants := func(serial uint32) string {
-		return fmt.Sprint(map[string]uint32{"dockstack.": serial, "0.8.10.in-addr.arpa.": serial, "1.8.10.in-addr.arpa.": serial})
-	}
-	await := func(what, want string) {
-		t.Helper()
-		deadline := time.Now().Add(10 * time.Second)
-		for fmt.Sprint(heard()) != want {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: heard %v, want %s", what, heard(), want)
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
-	await("at the start", wants(7))
-	change := func(serial uint32) {
-		n := hosts("db internal 172.16.0.10/16")
-		n.serial = serial
-		names.Store(n)
-	}
-	change(8)
-	await("a change", wants(8))
-	deaf.Store(true)
-	change(9)
-	time.Sleep(100 * time.Millisecond)
-	deaf.Store(false)
-	await("a change while it was away", wants(9))
 }
 
 // FuzzStream feeds a connection of a secondary, which may ask for zones too.
