@@ -118,7 +118,7 @@ func (c *cache) get(k cacheKey, now time.Time) (*answer, bool) {
 	return e.answer, fresh
 }
 
-// generation is to be read before a resolver is asked, for put.
+// generation is for put: with it go the resolvers that are asked from then on.
 func (c *cache) generation() uint64 {
 	if c == nil {
 		return 0

@@ -15,7 +15,7 @@ type flight struct {
 	f       *forward // the first who asked
 	servers []netip.AddrPort
 	domain  string
-	// generation is the cache's when it began.
+	// generation is the cache's, for what these servers say.
 	generation uint64
 	// old is an answer that expired, for when nobody has another.
 	old *answer
@@ -80,7 +80,7 @@ func (u *forwarder) joinLocked(f *forward, w waiter, way *way, now time.Time) (*
 			return nil, nil //nolint:nilnil // neither an answer nor a failure yet
 		}
 	}
-	fl := &flight{f: f, generation: u.cache.generation(), waiters: []waiter{w}}
+	fl := &flight{f: f, generation: way.generation, waiters: []waiter{w}}
 	fl.servers, fl.domain = way.to(f.key.name)
 	if !f.private {
 		a, fresh := u.cache.get(f.key, now)

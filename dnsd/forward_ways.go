@@ -26,6 +26,8 @@ type way struct {
 	// before are the resolvers before there were none.
 	before []netip.AddrPort
 	table  *routeTable
+	// generation is the cache's as long as this is how it is.
+	generation uint64
 }
 
 // at returns the resolvers and routes, at most waysEvery old.
@@ -57,11 +59,12 @@ func (w *ways) look(u *forwarder, now time.Time) *way {
 	if old != nil && len(servers) == 0 {
 		fresh.before = old.before
 	}
-	w.now.Store(fresh)
 	if old != nil && (!slices.Equal(old.before, fresh.before) || !slices.EqualFunc(old.table.list, routes, sameRoute)) {
 		u.cache.flush()
 		u.log.Info("DNS forgets kept answers: the resolvers are others now", "resolvers", servers, "routes", len(routes))
 	}
+	fresh.generation = u.cache.generation()
+	w.now.Store(fresh)
 	return fresh
 }
 

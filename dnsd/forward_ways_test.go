@@ -52,6 +52,28 @@ func TestALateAnswerOfOldResolversIsNotKept(t *testing.T) {
 	})
 }
 
+// So is one whose resolvers were picked before the change, and asked after it.
+func TestResolversThatWerePickedBeforeAChangeAreOld(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		u, now := w.forwards, time.Now()
+		picked := u.ways.look(u, now)
+		w.set([]netip.AddrPort{theCorp})
+		u.ways.look(u, now)
+		f := newForward(query1(w.t, www), &query{client: netip.MustParseAddrPort("127.0.0.1:4242")})
+		came := make(chan *answer, 1)
+		if _, err := u.joinLocked(f, waiter{f, true, func(a *answer) { came <- a }}, picked, now); err != nil {
+			w.t.Fatal(err)
+		}
+		if a := <-came; a.server != theFirst {
+			w.t.Fatalf("%s was asked", a.server)
+		}
+		if a, _ := u.cache.get(f.key, now); a != nil {
+			w.t.Errorf("what %s said is kept for those who ask %s", a.server, theCorp)
+		}
+		w.is(www, wwwFor(300), 2)
+	})
+}
+
 func TestADomainsOwnResolversAreAsked(t *testing.T) {
 	_, routes, err := ParseForwarders("/corp.example/10.1.1.1,/open.corp.example/#,/local.test/,/10.0.0.0/8/10.1.1.1")
 	if err != nil {
