@@ -3,15 +3,19 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dockstack/dockstack/internal/engine"
 	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/ipam"
 )
 
 var containerChecks = []check{
-	{ids: []string{"cut-off", "stale-endpoint"}, twice: true, run: (*exam).endpoints},
+	{ids: []string{"cut-off"}, twice: true, run: (*exam).cutOff},
+	{ids: []string{"stale-endpoint"}, twice: true, run: (*exam).endpoints},
 	{ids: []string{"displaced"}, twice: true, run: (*exam).displaced},
 	{ids: []string{"unknown-network", "stale-network"}, twice: true, run: (*exam).networks},
 	{ids: []string{"container-mtu"}, twice: true, run: (*exam).interfaces},
@@ -26,9 +30,9 @@ func (x *exam) ours(n engine.ViewNetwork) bool {
 	return n.Driver == driver || slices.ContainsFunc(ourPlugins(x.eng.view.Plugins), func(p engine.ViewPlugin) bool { return n.Driver == p.Name })
 }
 
-// endpoints compares the engine's with ours.
-func (x *exam) endpoints(ctx context.Context) error {
-	// Ours first: one that ends meanwhile is then in neither.
+// cutOff looks for running containers whose endpoint is not known, or without a
+// link.
+func (x *exam) cutOff(ctx context.Context) error {
 	have := x.Fabric.Endpoints()
 	v, err := x.ask(ctx)
 	if err != nil {
@@ -38,9 +42,7 @@ func (x *exam) endpoints(ctx context.Context) error {
 	for _, n := range v.Networks {
 		mine[n.ID] = x.ours(n)
 	}
-	theirs := map[string]bool{}
 	for _, e := range v.Endpoints {
-		theirs[e.ID] = true
 		known := slices.ContainsFunc(have, func(h fabric.Endpoint) bool { return h.ID == e.ID })
 		if !mine[e.Network] || !e.Running || known && x.Fabric.Alive(e.ID) {
 			continue
@@ -50,9 +52,37 @@ func (x *exam) endpoints(ctx context.Context) error {
 			Command: "docker restart " + quote(e.Container),
 		})
 	}
+	return nil
+}
+
+// endpoints looks for endpoints of ours that no container has.
+func (x *exam) endpoints(ctx context.Context) error {
+	// Ours first: one that ends meanwhile is then in neither.
+	have := x.Fabric.Endpoints()
+	v, err := x.ask(ctx)
+	if err != nil {
+		return err
+	}
+	theirs := map[string]bool{}
+	for _, e := range v.Endpoints {
+		theirs[e.ID] = true
+	}
+	var left []fabric.Endpoint
 	for _, e := range have {
 		// What is in a container may be one that the engine is still starting.
-		if theirs[e.ID] || x.Fabric.Alive(e.ID) {
+		if !theirs[e.ID] && !x.Fabric.Alive(e.ID) {
+			left = append(left, e)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	young, err := x.young(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		if slices.ContainsFunc(e.Addrs, func(a netip.Addr) bool { return young[a] }) {
 			continue
 		}
 		x.staleEndpoints = append(x.staleEndpoints, e.ID)
@@ -61,6 +91,26 @@ func (x *exam) endpoints(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// young are the addresses that were just asked for here. Their containers are
+// being started: an engine that starts a hundred at once lists an endpoint, and
+// has its link in the container, many seconds after it was made.
+func (x *exam) young(ctx context.Context) (map[netip.Addr]bool, error) {
+	if err := x.open(); err != nil {
+		return nil, err
+	}
+	all, err := x.Store.Leases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[netip.Addr]bool{}
+	for _, l := range all {
+		if l.State == ipam.StateLive && x.here(l.Host) && time.Since(l.Since) < starting {
+			out[l.Addr] = true
+		}
+	}
+	return out, nil
 }
 
 func (x *exam) displaced(ctx context.Context) error {

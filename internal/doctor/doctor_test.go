@@ -157,7 +157,7 @@ var faults = map[string]fault{
 	"no NAT": {func(_ *testing.T, w *world, h *Host) {
 		w.dns = append(w.dns, dnsd.Listener{Want: netip.AddrPortFrom(gw.Addr(), h.DNSPort)})
 	}, "no-nat", Warning, "can't redirect", "modprobe nft_nat", ""},
-	"DNS silent":       {func(t *testing.T, _ *world, h *Host) { t.Helper(); h.DNSPort = closedPort(t) }, "dns-silent", Error, "does not answer", "ss -lnptu", ""},
+	"DNS silent":       {func(_ *testing.T, _ *world, h *Host) { h.DNSPort = nobodys }, "dns-silent", Error, "does not answer", "ss -lnptu", ""},
 	"DNS is another's": {func(t *testing.T, _ *world, h *Host) { t.Helper(); h.DNSPort = serveDNS(t, "example.") }, "dns-silent", Error, "somebody else's: it answers REFUSED", "ss -lnptu", ""},
 	"DNS shadowed":     {func(_ *testing.T, w *world, _ *Host) { w.bound["dns tcp"] = []netip.Addr{gw.Addr()} }, "dns-shadowed", Note, "172.16.0.1 (tcp)", "ss -lnpt 'sport", ""},
 	"engine away":      {func(_ *testing.T, w *world, _ *Host) { w.engineErr = errors.New("refused") }, "engine-away", Warning, "refused", "systemctl start docker", ""},
@@ -188,14 +188,6 @@ var faults = map[string]fault{
 	}, "store-mode", Warning, "0644", "chmod 600 /var/lib/dockstack/dockstack.db", "chmod"},
 	"clocks":  {func(_ *testing.T, w *world, _ *Host) { w.problems = []string{"clocks differ: x"} }, "clock-skew", Warning, "clocks differ", "timedatectl set-ntp true", ""},
 	"problem": {func(_ *testing.T, w *world, _ *Host) { w.problems = []string{"hosts a and b have one name"} }, "problem", Warning, "one name", "", ""},
-}
-
-func closedPort(t *testing.T) uint16 {
-	t.Helper()
-	// A port of nobody's: the one of a server that has gone.
-	w, h := newWorld(t)
-	_ = w
-	return h.DNSPort + 1
 }
 
 func TestEveryFaultIsFoundAndMended(t *testing.T) {
@@ -269,6 +261,9 @@ func TestEveryKindHasAFault(t *testing.T) {
 	}
 }
 
+// nobodys is a port that no DNS server has.
+const nobodys = 1
+
 // What is over at the second look was on its way.
 func TestWhatEndsByItselfIsNoFinding(t *testing.T) {
 	w, h := newWorld(t)
@@ -286,10 +281,16 @@ func TestWhatEndsByItselfIsNoFinding(t *testing.T) {
 func TestWhatIsStartingIsNoFinding(t *testing.T) {
 	w, h := newWorld(t)
 	w.eps = append(w.eps, fabric.Endpoint{ID: "e9", Network: "n1"}) // in a container, and not yet with the engine
+	w.eps = append(w.eps, fabric.Endpoint{ID: "e7", Network: "n1", Addrs: []netip.Addr{webAt.Next().Next()}})
+	w.dead["e7"] = true // nor yet in a container
 	w.view.Endpoints = append(w.view.Endpoints, engine.ViewEndpoint{ID: "e8", Network: "n1", NetworkName: "internal", Container: "stopped"})
 	w.leases = append(w.leases, ipam.Lease{Name: "new", Addr: webAt.Next().Next(), State: ipam.StateLive, Host: "aaaa", Since: time.Now()})
 	if b := bad(Check(t.Context(), h)); len(b) > 0 {
 		t.Errorf("found %+v", b)
+	}
+	Fix(t.Context(), h, []string{"stale-endpoint", "stale-lease"})
+	if len(w.done) > 0 {
+		t.Errorf("--fix did %q", w.done)
 	}
 }
 

@@ -64,7 +64,7 @@ type Fabric interface {
 	// Networks are those that this host has, Endpoints the containers' on them.
 	Networks() []fabric.Network
 	Endpoints() []fabric.Endpoint
-	// Alive is whether an endpoint's link is in a container.
+	// Alive is whether an endpoint's link is in a container, or may be.
 	Alive(endpointID string) bool
 	Wanted(ctx context.Context) (fabric.Wanted, error)
 	// Resync makes everything as it should be, trusting nothing.

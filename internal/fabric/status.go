@@ -88,24 +88,31 @@ func (f *Fabric) Status() Status {
 	return s
 }
 
-// Alive is whether an endpoint's veth is there and its other end in a container.
+// Alive is whether an endpoint's veth is there and its other end in a container,
+// as far as the kernel tells.
 func (f *Fabric) Alive(endpointID string) bool {
+	alive, err := f.InContainer(context.Background(), endpointID)
+	return alive && err == nil
+}
+
+// InContainer is Alive for who must not take what can't be told for a no.
+func (f *Fabric) InContainer(ctx context.Context, endpointID string) (bool, error) {
 	f.mu.Lock()
 	ep, known := f.want.endpoints[endpointID]
 	f.mu.Unlock()
 	if !known {
-		return false
+		return false, nil
 	}
-	links, err := f.links.List(context.Background(), ep.port)
+	links, err := f.links.List(ctx, ep.port)
 	if err != nil {
-		return false
+		return false, fmt.Errorf("look for the link of endpoint %s: %w", endpointID, err)
 	}
 	for _, l := range links {
 		if l.Name == ep.port {
-			return l.PeerElsewhere
+			return l.PeerElsewhere, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 // Drops returns how many packets of each endpoint port security has dropped
