@@ -144,30 +144,24 @@ func (o operator) RemoveRecord(ctx context.Context, r admin.Record) ([]admin.Rec
 // lookAtRecords finds what an import's records come to: which are new, and what
 // clashes with what is there or with one another.
 func lookAtRecords(all *records.Records, in []admin.Record) (fresh []records.Record, clashes []admin.Clash) {
-	alias := map[string]bool{}
-	others := map[string]bool{}
+	clash := func(name string, err error) {
+		clashes = append(clashes, admin.Clash{Reservation: admin.Reservation{Name: name, From: "DNS record"}, Reason: err.Error()})
+	}
+	own := make([]records.Record, 0, len(in))
 	for _, r := range in {
-		clash := func(reason string) {
-			clashes = append(clashes, admin.Clash{Reservation: admin.Reservation{Name: r.Name, From: "DNS record"}, Reason: reason})
-		}
-		own, err := ownRecord(r)
+		rec, err := ownRecord(r)
 		if err != nil {
-			clash(err.Error())
+			clash(r.Name, err)
 			continue
 		}
-		rec, there, err := all.Look(own)
-		if err != nil {
-			clash(err.Error())
-			continue
-		}
-		isAlias := rec.Type == dns.TypeCNAME
-		if alias[rec.Name] || isAlias && others[rec.Name] {
-			clash("a CNAME stands alone at its name, and there is more of it in the import")
-			continue
-		}
-		alias[rec.Name], others[rec.Name] = alias[rec.Name] || isAlias, true
-		if !there {
-			fresh = append(fresh, rec)
+		own = append(own, rec)
+	}
+	for i, l := range all.Look(own) {
+		switch {
+		case l.Err != nil:
+			clash(own[i].Name, l.Err)
+		case !l.There:
+			fresh = append(fresh, l.Record)
 		}
 	}
 	return fresh, clashes

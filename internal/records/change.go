@@ -34,25 +34,32 @@ func (r *Records) Add(ctx context.Context, in Record) (Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return rec, r.change(ctx, func() (map[string][]Record, []string, error) {
-		chain, err := r.fits(rec)
+		at := r.Now().At
+		chain, err := r.fits(rec, at, len(r.raw))
 		if err != nil {
 			return nil, nil, err
 		}
-		list := []Record{rec}
-		for _, old := range r.Now().At(rec.Name) {
-			if old.Type == rec.Type {
-				old.TTL = rec.TTL // RFC 2181, section 5.2
-			}
-			if old.Type != rec.Type || old.Data != rec.Data {
-				list = append(list, old)
-			}
-		}
-		if len(list) > maxAtName {
-			return nil, nil, fmt.Errorf("%w: %s has %d records, and that is the most", ErrUsage, rec.Name, maxAtName)
-		}
-		slices.SortFunc(list, compare)
-		return map[string][]Record{rec.Name: list}, chain, nil
+		list, err := beside(rec, at(rec.Name))
+		return map[string][]Record{rec.Name: list}, chain, err
 	})
+}
+
+// beside are the records of a name with rec among them.
+func beside(rec Record, there []Record) ([]Record, error) {
+	list := []Record{rec}
+	for _, old := range there {
+		if old.Type == rec.Type {
+			old.TTL = rec.TTL // RFC 2181, section 5.2
+		}
+		if old.Type != rec.Type || old.Data != rec.Data {
+			list = append(list, old)
+		}
+	}
+	if len(list) > maxAtName {
+		return nil, fmt.Errorf("%w: %s has %d records, and that is the most", ErrUsage, rec.Name, maxAtName)
+	}
+	slices.SortFunc(list, compare)
+	return list, nil
 }
 
 // besideContainer refuses what a live container would hide.
@@ -66,15 +73,14 @@ func (r *Records) besideContainer(rec Record) error {
 	return nil
 }
 
-// fits tells whether the record can stand beside what there is. chain are the
-// names that this rests on.
-func (r *Records) fits(rec Record) (chain []string, err error) {
+// fits tells whether the record can stand beside what is at its name, with so
+// many names that have records. chain are the names that this rests on.
+func (r *Records) fits(rec Record, at func(name string) []Record, names int) (chain []string, err error) {
 	if err := r.bad[rec.Name]; err != nil {
 		return nil, fmt.Errorf("%w: what stands at %s can't be read by this version: %w; upgrade this host", ErrClash, rec.Name, err)
 	}
-	now := r.Now()
-	there := now.At(rec.Name)
-	if len(there) == 0 && len(r.raw) >= maxNames {
+	there := at(rec.Name)
+	if len(there) == 0 && names >= maxNames {
 		return nil, fmt.Errorf("%w: %d names have records, and that is the most", ErrUsage, maxNames)
 	}
 	for _, old := range there {
@@ -94,11 +100,11 @@ func (r *Records) fits(rec Record) (chain []string, err error) {
 		if chain = append(chain, next); len(chain) > maxChain {
 			return nil, fmt.Errorf("%w: more than %d CNAMEs would lead to one another: %s", ErrClash, maxChain, strings.Join(path, " → "))
 		}
-		at := now.At(next)
-		if len(at) != 1 || at[0].Type != dns.TypeCNAME {
+		there := at(next)
+		if len(there) != 1 || there[0].Type != dns.TypeCNAME {
 			return chain, nil
 		}
-		next = strings.TrimSuffix(at[0].Data, ".")
+		next = strings.TrimSuffix(there[0].Data, ".")
 	}
 }
 

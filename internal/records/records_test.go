@@ -192,6 +192,46 @@ func TestCircles(t *testing.T) {
 	}
 }
 
+// What is looked at together is added together, or clashes beforehand.
+func TestLook(t *testing.T) {
+	m := kvtest.NewMemory()
+	r := open(t, m, m, "db.endor.lab")
+	r.must(t, "a CNAME b", "nas A 192.0.2.1")
+	var many []string
+	for i := range maxAtName + 1 {
+		many = append(many, fmt.Sprintf("many A 192.0.2.%d", i))
+	}
+	for name, tt := range map[string]struct {
+		in   []string
+		want string // of the last one's error: a part of it
+	}{
+		"none clashes":               {[]string{"b CNAME c", "nas A 192.0.2.2", "x A 192.0.2.3"}, ""},
+		"a circle":                   {[]string{"c CNAME d", "d CNAME c"}, "circle"},
+		"a circle with what is here": {[]string{"b CNAME c", "c CNAME a"}, "circle"},
+		"a CNAME beside another":     {[]string{"x A 192.0.2.3", "x CNAME y"}, "stands alone"},
+		"a container's name":         {[]string{"db A 192.0.2.3"}, "container db"},
+		"too many at a name":         {many, "that is the most"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := make([]Record, len(tt.in))
+			for i, text := range tt.in {
+				in[i] = parse(text)
+			}
+			for i, l := range r.Look(in) {
+				if last := i == len(in)-1; !last && l.Err != nil || last && (tt.want == "") != (l.Err == nil) {
+					t.Errorf("%s: %v", tt.in[i], l.Err)
+				} else if l.Err != nil && !strings.Contains(l.Err.Error(), tt.want) {
+					t.Errorf("%s: %v, want %q", tt.in[i], l.Err, tt.want)
+				}
+			}
+		})
+	}
+	if l := r.Look([]Record{parse("nas A 192.0.2.1")}); !l[0].There {
+		t.Error("what is there is new")
+	}
+	r.has(t, "a.endor.lab CNAME b.endor.lab.", "nas.endor.lab A 192.0.2.1")
+}
+
 func TestRemove(t *testing.T) {
 	m := kvtest.NewMemory()
 	r := open(t, m, m)
