@@ -88,7 +88,8 @@ func (a *app) restoreCommand() *cobra.Command {
 		Short: "Put a backup back",
 		Long: `Puts what ` + "`dockstack backup`" + ` wrote in the place of what is kept, all or nothing,
 while everything runs: names have the addresses of then again, and names that the
-backup does not know go. - stands for standard input.
+backup does not know go. - stands for standard input. DNS records follow the names;
+where that fails it says so, and the same once more completes it.
 
 The file is checked in full before anything is changed. It is refused (exit code
 4) where a running container would lose its address; the containers that are in

@@ -29,7 +29,8 @@ func (a *app) importCommand() *cobra.Command {
 		Long: `Reserves the addresses that a file names, all or nothing; - stands for standard
 input. What the file is, is found out; --format says it where that is not clear:
 ` + wrapWords(leasefile.Readable) + `
-DNS records that it has come along.
+DNS records that it has come along, after the addresses; where only they fail it
+says so, and the same import once more completes it.
 
 An address that another name keeps is a clash, as is a name that runs with another
 address. With one clash nothing is imported (exit code 4), and all of them are
