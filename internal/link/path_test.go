@@ -127,6 +127,7 @@ func TestPathOfSilentAndUnreachableHosts(t *testing.T) {
 			must(t, r.b.AddrDel(r.b.link(t, "eth0"), &netlink.Addr{IPNet: toIPNet(netip.MustParsePrefix("198.51.100.1/24"))}))
 		}, "host unreachable, says 192.0.2.254"},
 		"no route": {func(t *testing.T, r *road) {
+			t.Helper()
 			must(t, r.a.RouteDel(&netlink.Route{Dst: toIPNet(netip.MustParsePrefix("0.0.0.0/0"))}))
 		}, "no route"},
 		"nobody there": {func(_ *testing.T, r *road) { r.to = netip.MustParseAddr("192.0.2.77") }, "host unreachable, says 192.0.2.1"},

@@ -153,7 +153,7 @@ func (m *member) stopped(tb testing.TB) {
 		if !moving {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	tb.Fatalf("etcd %s goes on though it was stopped", m.name)
 }
