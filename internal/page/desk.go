@@ -24,7 +24,10 @@ const (
 	countAgain = 5 * time.Second
 	// restFor times as long as counting the leases took it is not done again, so
 	// that 100,000 of them that change all the time cost a twentieth of a core, however many look.
+	// A machine that stood still while they were counted must not make it longer
+	// than maxRest.
 	restFor = 20
+	maxRest = 10 * time.Second
 )
 
 var errStoreClosed = errors.New("names and addresses can't be read while the store is not used")
@@ -84,7 +87,7 @@ func (d *desk) askLocked(ctx context.Context) *picture {
 			p.Unread = old.Unread
 			return p
 		}
-		resting := time.Since(d.counted) < restFor*d.took*time.Duration(max(1, d.watching()))
+		resting := time.Since(d.counted) < min(maxRest, restFor*d.took*time.Duration(max(1, d.watching())))
 		if old.Unread == nil && (old.mark == p.mark || resting) {
 			p.mark = old.mark // what is left out now is counted later
 			return p
