@@ -75,7 +75,7 @@ func (l localHost) look(ctx context.Context) []Finding {
 		add(l.daemon(ctx, pluginName(v.Plugins))...)
 	}
 	add(l.status(enabled)...)
-	add(l.state(ours, enabled)...)
+	add(l.state(ours, enabled, len(found) == 0)...)
 	if !enabled && len(found) == 0 {
 		add(l.leftovers()...)
 	}
@@ -197,8 +197,9 @@ func (l localHost) status(enabled bool) []Finding {
 	return out
 }
 
-// state looks at the store's file and its disk.
-func (l localHost) state(ours []engine.ViewPlugin, enabled bool) []Finding {
+// state looks at the store's file and its disk. Where the engine was not asked,
+// the process that has the store may well be the plugin, at work.
+func (l localHost) state(ours []engine.ViewPlugin, enabled, asked bool) []Finding {
 	var out []Finding
 	dir := filepath.Dir(stateFile)
 	if _, err := os.Stat(l.path(dir)); errors.Is(err, fs.ErrNotExist) {
@@ -219,7 +220,7 @@ func (l localHost) state(ours []engine.ViewPlugin, enabled bool) []Finding {
 	if err != nil {
 		return append(out, Finding{ID: Blind, Subject: "store-locked", What: err.Error()})
 	}
-	if len(who) > 0 && !enabled {
+	if len(who) > 0 && asked && !enabled {
 		out = append(out, Finding{
 			ID: "store-locked", Subject: fmt.Sprint(who[0].pid), What: fmt.Sprintf("%s has the store open, though the plugin is off", who[0]), Command: fmt.Sprintf("kill %d", who[0].pid),
 		})

@@ -105,6 +105,11 @@ func TestLocal(t *testing.T) {
 			_ = os.Remove(filepath.Join(d.root, engineSocket))
 			d.deadSocket(engineSocket)
 		}, "engine-socket", "connection refused", "systemctl restart docker"},
+		// What has the store then may be the plugin, at work: no word of killing it.
+		"a dead engine, a live plugin": {func(d *desk) {
+			_ = os.Remove(filepath.Join(d.root, engineSocket))
+			d.held = []process{{pid: 77, name: "dockstack"}}
+		}, "engine-socket", "does not run", "systemctl start docker"},
 		"a silent engine": {func(d *desk) {
 			_ = os.Remove(filepath.Join(d.root, engineSocket))
 			d.listen(engineSocket, nil)
