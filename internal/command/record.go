@@ -86,9 +86,29 @@ Types: ` + strings.Join(recordTypes, ", ") + `.`,
 func recordValue(kind string, words []string) string {
 	value := strings.Join(words, " ")
 	if kind == "TXT" && !strings.HasPrefix(value, `"`) {
-		return strconv.Quote(value)
+		return zoneText(value)
 	}
 	return value
+}
+
+// zoneText is a text as a zone file has it, which writes bytes that are no
+// letters in another way than Go.
+func zoneText(value string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range []byte(value) {
+		switch {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c < ' ' || c > '~':
+			_, _ = fmt.Fprintf(&b, `\%03d`, c) // into memory
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }
 
 // completeRecord completes NAME TYPE.

@@ -94,6 +94,11 @@ func TestRecords(t *testing.T) {
 	} {
 		w.does(append([]string{"record", "add"}, args...)...)
 	}
+	// Bytes that are no letters come through as they are.
+	w.does("record", "add", "odd", "TXT", "a\tb\n\"c\\\x1b\xff")
+	if got, want := w.does("record", "rm", "odd"), `"a\009b\010\"c\\\027\255"`; !strings.Contains(got, want) {
+		t.Errorf("rm says %q, without %s", got, want)
+	}
 	golden(t, "records", w.does("record", "ls"))
 	if got := w.does("record", "ls", "q*"); !strings.Contains(got, "quoted") || strings.Contains(got, "info") {
 		t.Errorf("a pattern lists %q", got)
