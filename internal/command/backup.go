@@ -110,7 +110,7 @@ the way are listed. A dry run lists them, too.`,
 }
 
 func (a *app) restore(ctx context.Context, path string, mode admin.RestoreMode) error {
-	data, err := a.readInput(path)
+	data, err := a.readInput(ctx, path)
 	if err != nil {
 		return err
 	}

@@ -88,6 +88,9 @@ func (p Program) Run(ctx context.Context, args []string) int {
 	if err != nil && ctx.Err() != nil && !errors.As(err, new(exit)) {
 		err = fmt.Errorf("interrupted: %w", err)
 	}
+	if err == nil {
+		err = a.unwritten
+	}
 	return a.fail(err)
 }
 

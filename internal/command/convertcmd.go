@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ Files that are there are not replaced, unless --force is given.`,
   dockstack convert environment.yaml --output compose --host node1
   dockstack convert --dry-run environment.yaml`,
 		Args: takes("FILE"),
-		RunE: func(_ *cobra.Command, args []string) error { return a.convert(args[0], c) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.convert(cmd.Context(), args[0], c) },
 	})
 	flags := cmd.Flags()
 	flags.StringVarP(&c.dir, "output", "o", ".", "the directory that the files go to")
@@ -55,8 +56,8 @@ type converted struct {
 	NoEquivalent []convert.NoEquivalent `json:"no_equivalent"`
 }
 
-func (a *app) convert(path string, c converting) error {
-	data, err := a.readInput(path)
+func (a *app) convert(ctx context.Context, path string, c converting) error {
+	data, err := a.readInput(ctx, path)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +18,27 @@ import (
 // maxInput bounds files that are read whole.
 const maxInput = 256 << 20
 
-// readInput reads a file, or standard input for "-".
-func (a *app) readInput(path string) ([]byte, error) {
+// readInput reads a file, or standard input for "-". Pipes and terminals may have
+// nothing for a long time; an interrupt ends the wait.
+func (a *app) readInput(ctx context.Context, path string) ([]byte, error) {
+	type input struct {
+		data []byte
+		err  error
+	}
+	got := make(chan input, 1)
+	go func() {
+		data, err := a.readAll(path)
+		got <- input{data, err}
+	}()
+	select {
+	case in := <-got:
+		return in.data, in.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read %s: %w", path, ctx.Err())
+	}
+}
+
+func (a *app) readAll(path string) ([]byte, error) {
 	if path == "-" {
 		data, err := io.ReadAll(io.LimitReader(a.In, maxInput+1))
 		return data, within("standard input", data, err)

@@ -123,7 +123,7 @@ func (a *app) importFile(ctx context.Context, path string, in importing) error {
 	if err != nil {
 		return err
 	}
-	data, err := a.readInput(path)
+	data, err := a.readInput(ctx, path)
 	if err != nil {
 		return err
 	}

@@ -3,9 +3,11 @@ package command
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +33,8 @@ type app struct {
 	client *admin.Client
 	// json: answers are JSON.
 	json bool
+	// unwritten is why some of the output got lost.
+	unwritten error
 }
 
 // daemon is the client of the daemon.
@@ -230,7 +234,16 @@ disabled.`,
 }
 
 func (a *app) printf(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.Out, format, args...) // a reader that went away wants nothing more
+	_, err := fmt.Fprintf(a.Out, format, args...)
+	a.wrote(err)
+}
+
+// wrote keeps why output did not get where it was to go, for the exit code. A
+// reader that went away wants nothing more.
+func (a *app) wrote(err error) {
+	if err != nil && !errors.Is(err, syscall.EPIPE) && a.unwritten == nil {
+		a.unwritten = fmt.Errorf("the output is not whole: %w", err)
+	}
 }
 
 // notef tells the user something that is no part of the answer.

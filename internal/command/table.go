@@ -69,7 +69,7 @@ func (a *app) table(columns []column, rows [][]cell) {
 		}
 		_ = out.WriteByte('\n')
 	}
-	_ = out.Flush() // a reader that went away wants nothing more
+	a.wrote(out.Flush())
 }
 
 // measure is how wide columns want to be, and which of them have something.
