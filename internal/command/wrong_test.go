@@ -24,7 +24,7 @@ func TestWrongInput(t *testing.T) {
 	}{
 		{2, "no verb `lss`; did you mean `ls`?", "lss"},
 		{2, "no verb `frobnicate`; there are backup, completion", "frobnicate"},
-		{2, "unknown flag: --addres; did you mean `--address`?", "ls --addres x"},
+		{2, "unknown flag: --addrss; did you mean `--address`?", "ls --addrss x"},
 		{2, "unknown flag: --jsn; did you mean `--json`?", "status --jsn"},
 		{2, "unknown flag: --sokcet; did you mean `--socket`?", "status --sokcet x"},
 		{2, "flag needs an argument", "ls --name"},
