@@ -147,27 +147,28 @@ func TestWithoutJavaScript(t *testing.T) {
 	browser := startBrowser(t)
 	v := &visitor{t: t, ctx: browser}
 	v.do(size(1360, 900, 1), colours("light"), command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(s.URL))
-	text := func(sel string) string {
-		out, err := chromedp.Run(browser, chromedp.TextContent(sel))
-		if err != nil {
-			t.Fatal(err)
+	// says waits until a part has a text: nodes go while the browser goes elsewhere.
+	says := func(sel, want string) string {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			out, err := chromedp.Run(browser, chromedp.TextContent(sel))
+			if err == nil && strings.Contains(out, want) {
+				return out
+			}
+			if time.Now().After(end) {
+				t.Fatalf("without JavaScript %s says %q (%v), want %q", sel, out, err, want)
+			}
 		}
-		return out
 	}
-	if got := text("#health"); !strings.Contains(got, "All is well") {
-		t.Errorf("without JavaScript the health is %q", got)
-	}
+	says("#health", "All is well")
 	v.do(chromedp.SendKeys(`#names input[name=q]`, "keystone3"), chromedp.Click(`#names button[type=submit]`))
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(text("#names-count"), "of") && time.Now().Before(end); {
-		time.Sleep(50 * time.Millisecond)
-	}
-	if got := text("table.names tbody"); !strings.Contains(got, "keystone3") || strings.Contains(got, "galera") {
+	says("#names-count", " of ")
+	if got := says("table.names tbody", "keystone3"); strings.Contains(got, "galera") {
 		t.Errorf("without JavaScript a search shows %q", got)
 	}
-	v.do(chromedp.Click(`.cards li:nth-child(3) a`), chromedp.WaitVisible(`.card:nth-child(3).selected`))
-	if got := text(".detail h3"); got != "storage" {
-		t.Errorf("without JavaScript the third card shows %q", got)
-	}
+	v.do(chromedp.Click(`.cards li:nth-child(3) a`))
+	says(".detail h3", "storage")
+	says(".card:nth-child(3).selected", "storage")
 }
 
 // TestPrint: on paper there is no chrome of the page's.
