@@ -124,7 +124,7 @@ func (f doctorFabric) Networks() []fabric.Network { return f.p.status.known() }
 // Alive implements doctor.Fabric. What the kernel does not tell just now may be
 // alive.
 func (f doctorFabric) Alive(endpointID string) bool {
-	alive, err := f.InContainer(context.Background(), endpointID)
+	alive, err := f.InContainer(endpointID)
 	return alive || err != nil
 }
 
@@ -240,7 +240,7 @@ type doctorMender struct{ p *parts }
 
 // Drop implements doctor.Mender.
 func (m doctorMender) Drop(ctx context.Context, endpointID string) error {
-	if alive, err := m.p.fabric.InContainer(ctx, endpointID); alive || err != nil {
+	if alive, err := m.p.fabric.InContainer(endpointID); alive || err != nil {
 		return err // a container took it since
 	}
 	return m.p.fabric.Detach(ctx, endpointID)

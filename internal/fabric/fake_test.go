@@ -262,6 +262,13 @@ func (l *fakeLinks) List(_ context.Context, prefix string) ([]Link, error) {
 	return out, nil
 }
 
+func (l *fakeLinks) Find(name string) (Link, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found, ok := l.links[name]
+	return found, ok, nil
+}
+
 func (l *fakeLinks) PutGateway(_ context.Context, spec GatewaySpec) error {
 	if len(spec.Host) > 15 || len(spec.Inner) > 15 || len(spec.Addrs) == 0 || len(spec.MAC) != 6 {
 		return fmt.Errorf("gateway %+v can't be made", spec)

@@ -20,6 +20,8 @@ type Links interface {
 	// List returns the links of this network namespace whose names begin with
 	// prefix.
 	List(ctx context.Context, prefix string) ([]Link, error)
+	// Find returns the link of that name; absence is no error.
+	Find(name string) (l Link, found bool, err error)
 	// PutGateway makes the host's own interface in a network: a veth pair whose
 	// inner end stays in this network namespace with the addresses. Addresses
 	// that are not in the spec are removed from it. Nothing but this host's own

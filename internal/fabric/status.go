@@ -91,28 +91,23 @@ func (f *Fabric) Status() Status {
 // Alive is whether an endpoint's veth is there and its other end in a container,
 // as far as the kernel tells.
 func (f *Fabric) Alive(endpointID string) bool {
-	alive, err := f.InContainer(context.Background(), endpointID)
+	alive, err := f.InContainer(endpointID)
 	return alive && err == nil
 }
 
 // InContainer is Alive for who must not take what can't be told for a no.
-func (f *Fabric) InContainer(ctx context.Context, endpointID string) (bool, error) {
+func (f *Fabric) InContainer(endpointID string) (bool, error) {
 	f.mu.Lock()
 	ep, known := f.want.endpoints[endpointID]
 	f.mu.Unlock()
 	if !known {
 		return false, nil
 	}
-	links, err := f.links.List(ctx, ep.port)
+	l, found, err := f.links.Find(ep.port)
 	if err != nil {
 		return false, fmt.Errorf("look for the link of endpoint %s: %w", endpointID, err)
 	}
-	for _, l := range links {
-		if l.Name == ep.port {
-			return l.PeerElsewhere, nil
-		}
-	}
-	return false, nil
+	return found && l.PeerElsewhere, nil
 }
 
 // Drops returns how many packets of each endpoint port security has dropped

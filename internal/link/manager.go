@@ -146,13 +146,28 @@ func (m *Manager) List(ctx context.Context, prefix string) ([]fabric.Link, error
 	}
 	var out []fabric.Link
 	for _, l := range all {
-		a := l.Attrs()
-		if !strings.HasPrefix(a.Name, prefix) {
-			continue
+		if strings.HasPrefix(l.Attrs().Name, prefix) {
+			out = append(out, seen(l))
 		}
-		out = append(out, fabric.Link{Name: a.Name, Index: a.Index, Alias: a.Alias, PeerElsewhere: peerElsewhere(l)})
 	}
 	return out, nil
+}
+
+// Find implements fabric.Links: one link costs the same however many there are.
+func (m *Manager) Find(name string) (fabric.Link, bool, error) {
+	l, err := m.nl.LinkByName(name)
+	if absent(err) {
+		return fabric.Link{}, false, nil
+	}
+	if err != nil {
+		return fabric.Link{}, false, fmt.Errorf("look for link %s: %w", name, err)
+	}
+	return seen(l), true, nil
+}
+
+func seen(l netlink.Link) fabric.Link {
+	a := l.Attrs()
+	return fabric.Link{Name: a.Name, Index: a.Index, Alias: a.Alias, PeerElsewhere: peerElsewhere(l)}
 }
 
 // peerElsewhere is whether l is a veth whose peer is in another network

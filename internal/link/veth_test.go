@@ -118,6 +118,14 @@ func TestListTellsWhereThePeerIs(t *testing.T) {
 	if len(got) != 2 || !got["dsv1"] || got["dsv2"] {
 		t.Errorf("got %v, want dsv1's peer elsewhere and dsv2's here", got)
 	}
+	for _, l := range links {
+		if one, found, err := m.Find(l.Name); err != nil || !found || one != l {
+			t.Errorf("alone it is %+v, %t, %v; among all %+v", one, found, err, l)
+		}
+	}
+	if l, found, err := m.Find("dsv3"); err != nil || found {
+		t.Errorf("a link that isn't there is %+v, %v", l, err)
+	}
 	s := spec("dsv1", "dsc1")
 	s.Alias = "known again"
 	must(t, m.AddVeth(t.Context(), s))

@@ -145,6 +145,18 @@ func (l *Links) List(_ context.Context, prefix string) ([]fabric.Link, error) {
 	return out, nil
 }
 
+// Find implements fabric.Links.
+func (l *Links) Find(name string) (fabric.Link, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, link := range l.all {
+		if link.Name == name {
+			return link, true, nil
+		}
+	}
+	return fabric.Link{}, false, nil
+}
+
 // PutGateway implements fabric.Links.
 func (l *Links) PutGateway(_ context.Context, spec fabric.GatewaySpec) error {
 	l.put(spec.Host, spec.Alias)
