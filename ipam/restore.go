@@ -139,7 +139,7 @@ func (pl *putBack) readLease(op kv.Op, addrs map[nameID]string) error {
 	switch {
 	case l.placeholder():
 		return nil // of a container that was being renamed
-	case len(name) > maxName:
+	case len(l.container()) > maxName:
 		return errRecord
 	case !rec.Subnet.Contains(l.addr) || notHost(rec.Subnet, l.addr) != "":
 		return fmt.Errorf("%w: %s lies outside", errRecord, l.addr)

@@ -25,6 +25,7 @@ func TestSettings(t *testing.T) {
 		{"all addresses", "DOCKSTACK_DNS", "0.0.0.0", []string{"DOCKSTACK_DNS", "127.0.0.153"}},
 		{"a host for DNS", "DOCKSTACK_DNS", "localhost", []string{`DOCKSTACK_DNS="localhost"`}},
 		{"clients", "DOCKSTACK_DNS_CLIENTS", "192.0.2.0/24 2001:db8::/64,192.0.2.9", nil},
+		{"clients of IPv4 as IPv6", "DOCKSTACK_DNS_CLIENTS", "::ffff:192.0.2.0/120", []string{"DOCKSTACK_DNS_CLIENTS"}},
 		{"no clients", "DOCKSTACK_DNS_CLIENTS", "lan", []string{"DOCKSTACK_DNS_CLIENTS", "192.0.2.0/24"}},
 		{"secondaries", "DOCKSTACK_DNS_SECONDARIES", "192.0.2.53,[2001:db8::53]:5353", nil},
 		{"a secondary's name", "DOCKSTACK_DNS_SECONDARIES", "ns2.example", []string{"DOCKSTACK_DNS_SECONDARIES"}},

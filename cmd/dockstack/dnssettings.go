@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"slices"
@@ -112,7 +113,7 @@ func (c *config) readNameservers(bad func(name, want string)) {
 			c.dns.nameservers = append(c.dns.nameservers, dnsd.Nameserver{Name: name})
 		}
 		n := &c.dns.nameservers[i]
-		n.Addrs = append(n.Addrs, addr)
+		n.Addrs = append(n.Addrs, addr.Unmap())
 	}
 }
 
@@ -128,9 +129,13 @@ func number(bad func(name, want string), name string, otherwise, most int, want 
 // parsePrefix reads a subnet, or an address as one of its own.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
+		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(text)
+	if p.Addr().Is4In6() {
+		return p, errors.New("write it as IPv4")
+	}
 	return p.Masked(), err
 }
 

@@ -52,10 +52,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// foreign is whether another site's page made the browser ask. A link to the
-// page itself is no harm.
+// foreign is whether a page of somebody else made the browser ask, which may be
+// one on another port of the same host. A link to the page itself is no harm.
 func foreign(r *http.Request) bool {
-	if r.Header.Get("Sec-Fetch-Site") != "cross-site" {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "cross-site", "same-site":
+	default:
 		return false
 	}
 	return r.URL.Path != "/" || r.Header.Get("Sec-Fetch-Mode") != "navigate"

@@ -126,6 +126,7 @@ func TestOtherSites(t *testing.T) {
 		{"/", "cross-site", "navigate", 200},
 		{"/", "cross-site", "no-cors", 403},
 		{"/part/names", "cross-site", "cors", 403},
+		{"/part/names", "same-site", "cors", 403},
 		{"/part/names", "same-origin", "cors", 200},
 		{"/metrics", "none", "navigate", 200},
 		{"/metrics", "cross-site", "navigate", 403},
