@@ -77,7 +77,7 @@ func TestChanges(t *testing.T) {
 			_, err := w.reg.ReserveAs(w.ctx, ipam.Reservation{Name: "x", MAC: "02:00:00:00:00:01"})
 			w.ok(err)
 		}, []string{"other x 172.16.0.9 x 172.16.0.9"}},
-		{"a release", func() { w.ok(w.reg.Release(w.ctx, "", "x")) }, []string{"gone x 172.16.0.9 -"}},
+		{"a release", func() { w.ok(w.reg.Release(w.ctx, "x")) }, []string{"gone x 172.16.0.9 -"}},
 		{"a restart", func() { w.open() }, nil},
 	} {
 		h.since()
@@ -119,7 +119,7 @@ func TestOthersChanges(t *testing.T) {
 	h2.gets("web", "172.16.0.3")
 	hears("live web 172.16.0.3 web 172.16.0.3")
 	h1.release("172.16.0.2")
-	h1.ok(h1.reg.RenameLease(h1.ctx, "", "before", "after"))
+	h1.ok(h1.reg.RenameLease(h1.ctx, "before", "after"))
 	hears("parked before 172.16.0.2 before 172.16.0.2", "renamed before 172.16.0.2 after 172.16.0.2")
 }
 

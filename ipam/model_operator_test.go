@@ -17,7 +17,7 @@ import (
 func (m *model) stepGiveUp(t *rapid.T) {
 	m.tick()
 	name := m.name(t)
-	err := m.reg.Release(m.ctx, "", name)
+	err := m.reg.Release(m.ctx, name)
 	e := m.names[name]
 	var want error
 	switch {
@@ -37,7 +37,7 @@ func (m *model) stepGiveUp(t *rapid.T) {
 func (m *model) stepRename(t *rapid.T) {
 	m.tick()
 	from, to := m.name(t), m.name(t)
-	err := m.reg.RenameLease(m.ctx, "", from, to)
+	err := m.reg.RenameLease(m.ctx, from, to)
 	e := m.names[from]
 	var want error
 	switch {

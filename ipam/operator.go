@@ -94,17 +94,20 @@ func onePool(addr netip.Addr, pools []*pool, matters func(*pool) bool) (*pool, e
 
 // named are the leases that an operator means by a name: the one in the pool,
 // or with poolID "" all that there are, by pool.
-func (t *tx) named(poolID, name string) ([]*lease, error) {
+func (t *tx) named(poolIDs []string, name string) ([]*lease, error) {
 	if name == "" {
 		return nil, fmt.Errorf("%w: say which name", ErrNoName)
 	}
-	pools := slices.SortedFunc(maps.Values(t.r.pools), func(a, b *pool) int { return strings.Compare(a.id, b.id) })
-	if poolID != "" {
-		p, err := t.poolByID(poolID)
+	var pools []*pool
+	for _, id := range poolIDs {
+		p, err := t.poolByID(id)
 		if err != nil {
 			return nil, err
 		}
-		pools = []*pool{p}
+		pools = append(pools, p)
+	}
+	if poolIDs == nil {
+		pools = slices.SortedFunc(maps.Values(t.r.pools), func(a, b *pool) int { return strings.Compare(a.id, b.id) })
 	}
 	var found []*lease
 	for _, p := range pools {
@@ -116,18 +119,21 @@ func (t *tx) named(poolID, name string) ([]*lease, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, &noNameError{name: name, pool: poolID}
+		return nil, &noNameError{name: name, pools: poolIDs}
 	}
 	return found, nil
 }
 
 // noNameError says that no lease has a name, and which names look alike.
-type noNameError struct{ name, pool, hint string }
+type noNameError struct {
+	name, hint string
+	pools      []string // none: all
+}
 
 func (e *noNameError) Error() string {
 	where := "any network"
-	if e.pool != "" {
-		where = "pool " + e.pool
+	if e.pools != nil {
+		where = "pool " + strings.Join(e.pools, " or ")
 	}
 	return fmt.Sprintf("%v: no name `%s` in %s%s", ErrNoLease, e.name, where, e.hint)
 }
@@ -144,7 +150,7 @@ func (r *Registry) hint(ctx context.Context, err error) error {
 	var names []string
 	_ = r.read(ctx, func(t *tx) {
 		for _, p := range t.r.pools {
-			if e.pool != "" && e.pool != p.id {
+			if e.pools != nil && !slices.Contains(e.pools, p.id) {
 				continue
 			}
 			for _, l := range p.names {

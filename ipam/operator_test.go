@@ -20,27 +20,32 @@ func TestRelease(t *testing.T) {
 	w.gets("fixed", "172.16.0.3")
 	w.fixes("fixed", "172.16.0.3")
 	for _, c := range []struct {
-		pool, name string
-		kind       error
-		text       string
+		pools []string
+		name  string
+		kind  error
+		text  string
 	}{
-		{"", "rabitmq1", ipam.ErrNoLease, "no lease: no name `rabitmq1` in any network; did you mean `rabbitmq1`?"},
-		{"172.20.0.0/24", "fixed", ipam.ErrNoLease, "no lease: no name `fixed` in pool 172.20.0.0/24"},
-		{"172.20.0.0/16", "fixed", ipam.ErrUnknownPool, "unknown pool \"172.20.0.0/16\": no network ever had that subnet; did you mean `172.20.0.0/24` or `172.16.0.0/24`?"},
-		{"", "", ipam.ErrNoName, "no container name: say which name"},
-		{"", "rabbitmq1", ipam.ErrLive, `the container runs: container "rabbitmq1" runs with 172.16.0.2 in network internal (172.16.0.0/24) since 2026-01-02T03:04:05Z; stop it (docker stop rabbitmq1), then release the name`},
+		{nil, "rabitmq1", ipam.ErrNoLease, "no lease: no name `rabitmq1` in any network; did you mean `rabbitmq1`?"},
+		{[]string{"172.20.0.0/24"}, "fixed", ipam.ErrNoLease, "no lease: no name `fixed` in pool 172.20.0.0/24"},
+		{[]string{"172.20.0.0/16"}, "fixed", ipam.ErrUnknownPool, "unknown pool \"172.20.0.0/16\": no network ever had that subnet; did you mean `172.20.0.0/24` or `172.16.0.0/24`?"},
+		{nil, "", ipam.ErrNoName, "no container name: say which name"},
+		{nil, "rabbitmq1", ipam.ErrLive, `the container runs: container "rabbitmq1" runs with 172.16.0.2 in network internal (172.16.0.0/24) since 2026-01-02T03:04:05Z; stop it (docker stop rabbitmq1), then release the name`},
 	} {
-		w.fails(w.reg.Release(w.ctx, c.pool, c.name), c.kind, c.text)
+		w.fails(w.reg.Release(w.ctx, c.name, c.pools...), c.kind, c.text)
+	}
+	// Where it runs in one of several, all keep theirs.
+	if err := w.reg.Release(w.ctx, "rabbitmq1", "172.20.0.0/24", "172.16.0.0/24"); !errors.Is(err, ipam.ErrLive) {
+		w.t.Errorf("released in both: %v", err)
 	}
 	// One pool's is given up though it runs in the other.
-	w.ok(w.reg.Release(w.ctx, "172.20.0.0/24", "rabbitmq1"))
+	w.ok(w.reg.Release(w.ctx, "rabbitmq1", "172.20.0.0/24"))
 	w.release("172.16.0.2")
 	w.release("172.16.0.3")
 	_, err := w.reg.Reserve(w.ctx, "", "rabbitmq1", netip.Addr{})
 	w.ok(err)
 	w.holds("172.16.0.2", "rabbitmq1 parked reserved")
-	w.ok(w.reg.Release(w.ctx, "", "rabbitmq1"))
-	w.ok(w.reg.Release(w.ctx, "", "fixed"))
+	w.ok(w.reg.Release(w.ctx, "rabbitmq1"))
+	w.ok(w.reg.Release(w.ctx, "fixed"))
 	w.open()
 	if all, err := w.reg.Leases(w.ctx, ipam.LeaseFilter{}); err != nil || len(all) != 0 {
 		t.Errorf("there is %v, %v", all, err)
@@ -71,9 +76,9 @@ func TestRenameLease(t *testing.T) {
 		{"db", "there", ipam.ErrClash, `clash: 172.16.0.3 in network internal (172.16.0.0/24) is parked for "there" since 2026-01-02T03:04:05Z; release there first, or choose another name`},
 		{"live", "new", ipam.ErrLive, "the container runs: container \"live\" runs with 172.16.0.2 in network internal (172.16.0.0/24) since 2026-01-02T03:04:05Z; `docker rename live new` renames it, and its address goes with it"},
 	} {
-		w.fails(w.reg.RenameLease(w.ctx, "", c.from, c.to), c.kind, c.text)
+		w.fails(w.reg.RenameLease(w.ctx, c.from, c.to), c.kind, c.text)
 	}
-	w.ok(w.reg.RenameLease(w.ctx, "", "db", "mariadb"))
+	w.ok(w.reg.RenameLease(w.ctx, "db", "mariadb"))
 	w.open()
 	w.holds("172.16.0.9", "mariadb parked reserved")
 	w.gets("mariadb", "172.16.0.9")
@@ -132,25 +137,25 @@ func TestOperatorsOfSeveralHosts(t *testing.T) {
 	h1, h2 := c.hosts["h1"], c.hosts["h2"]
 	h1.gets("web", "172.16.0.2")
 	h2.sees("172.16.0.2", "web live")
-	if err := h2.reg.Release(h2.ctx, "", "web"); !errors.Is(err, ipam.ErrLive) {
+	if err := h2.reg.Release(h2.ctx, "web"); !errors.Is(err, ipam.ErrLive) {
 		t.Errorf("released: %v", err)
 	}
 	_, err := h2.reg.Reserve(h2.ctx, "", "db", netip.MustParseAddr("172.16.0.2"))
 	h2.fails(err, ipam.ErrAddressTaken, `address is taken: 172.16.0.2 in network internal (172.16.0.0/24) is held by container "web", which runs on host the h1; stop that one, or choose another address for "db"`)
 	h2.shared.Delay(1 << 40) // its news stay away
 	h1.release("172.16.0.2")
-	h2.ok(h2.reg.RenameLease(h2.ctx, "", "web", "front"))
+	h2.ok(h2.reg.RenameLease(h2.ctx, "web", "front"))
 	h1.gets("db", "172.16.0.3")
-	if err := h2.reg.Release(h2.ctx, "", "db"); !errors.Is(err, ipam.ErrLive) {
+	if err := h2.reg.Release(h2.ctx, "db"); !errors.Is(err, ipam.ErrLive) {
 		t.Errorf("released: %v", err)
 	}
 	h1.release("172.16.0.3")
-	h2.ok(h2.reg.Release(h2.ctx, "", "db"))
+	h2.ok(h2.reg.Release(h2.ctx, "db"))
 	h1.sees("172.16.0.2", "front parked")
 	h1.sees("172.16.0.3", "nobody")
 	h1.gets("late", "172.16.0.4")
-	h1.ok(h1.reg.Release(h1.ctx, "", "front"))
-	if err := h2.reg.Release(h2.ctx, "", "front"); !errors.Is(err, ipam.ErrNoLease) {
+	h1.ok(h1.reg.Release(h1.ctx, "front"))
+	if err := h2.reg.Release(h2.ctx, "front"); !errors.Is(err, ipam.ErrNoLease) {
 		t.Errorf("released what was gone: %v", err)
 	}
 	h2.shared.Delay(20 * time.Millisecond)
@@ -161,8 +166,8 @@ func TestOperatorsOfSeveralHosts(t *testing.T) {
 	h2.shared.Delay(0)
 	h1.shared.Cut()
 	for what, err := range map[string]error{
-		"release": h1.reg.Release(h1.ctx, "", "late"),
-		"rename":  h1.reg.RenameLease(h1.ctx, "", "late", "later"),
+		"release": h1.reg.Release(h1.ctx, "late"),
+		"rename":  h1.reg.RenameLease(h1.ctx, "late", "later"),
 		"import": func() error {
 			_, err := h1.reg.Import(h1.ctx, ipam.Import{Reservations: reservations("y 172.16.0.9")})
 			return err

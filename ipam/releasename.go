@@ -6,11 +6,11 @@ import (
 )
 
 // Release gives up what is kept for a name by an operator's word: its address
-// and its reservation, in one pool or with pool "" in all. It is refused where
-// a container runs under the name.
-func (r *Registry) Release(ctx context.Context, pool, name string) error {
+// and its reservation, in these pools or, where none is named, in all: in every
+// one or in none. It is refused where a container runs under the name.
+func (r *Registry) Release(ctx context.Context, name string, pools ...string) error {
 	err := r.change(ctx, func(t *tx) error {
-		found, err := t.named(pool, name)
+		found, err := t.named(pools, name)
 		if err == nil {
 			err = t.needStore()
 		}
@@ -30,10 +30,11 @@ func (r *Registry) Release(ctx context.Context, pool, name string) error {
 	return r.hint(ctx, err)
 }
 
-// RenameLease gives what is kept for one name to another, in one pool or with
-// pool "" in all: for a container that will come under another name. A running
-// container is renamed with docker rename, which takes its address along.
-func (r *Registry) RenameLease(ctx context.Context, pool, from, to string) error {
+// RenameLease gives what is kept for one name to another, in these pools or,
+// where none is named, in all, in every one or in none: for a container that will
+// come under another name. A running container is renamed with docker rename,
+// which takes its address along.
+func (r *Registry) RenameLease(ctx context.Context, from, to string, pools ...string) error {
 	if err := checkContainer(to); err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func (r *Registry) RenameLease(ctx context.Context, pool, from, to string) error
 		return fmt.Errorf("%w: %q is called that already; choose another", ErrNotUsable, from)
 	}
 	err := r.change(ctx, func(t *tx) error {
-		found, err := t.named(pool, from)
+		found, err := t.named(pools, from)
 		if err == nil {
 			err = t.needStore()
 		}

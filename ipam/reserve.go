@@ -71,7 +71,7 @@ func (t *tx) poolFor(what Reservation) (*pool, error) {
 	case what.Addr.IsValid():
 		return t.poolOf(what.Addr)
 	}
-	found, err := t.named("", what.Name)
+	found, err := t.named(nil, what.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -39,10 +39,10 @@ func TestDumpAndRestore(t *testing.T) {
 	}; !slices.Equal(keys, want) {
 		t.Errorf("the dump has %q, want %q", keys, want)
 	}
-	w.ok(w.reg.Release(w.ctx, "", "swap1"))
-	w.ok(w.reg.Release(w.ctx, "", "swap2"))
-	w.ok(w.reg.Release(w.ctx, "", "db"))
-	w.ok(w.reg.Release(w.ctx, "", "far"))
+	w.ok(w.reg.Release(w.ctx, "swap1"))
+	w.ok(w.reg.Release(w.ctx, "swap2"))
+	w.ok(w.reg.Release(w.ctx, "db"))
+	w.ok(w.reg.Release(w.ctx, "far"))
 	_, err = w.reg.Import(w.ctx, ipam.Import{Reservations: reservations("swap1 172.16.0.5", "swap2 172.16.0.4", "gone 172.16.0.50")})
 	w.ok(err)
 	w.gets("newcomer", "172.16.0.6")
@@ -156,7 +156,7 @@ func TestRestoreCutOffAnywhere(t *testing.T) {
 			h1.ok(err)
 			for i := range 60 {
 				if i%3 != 0 {
-					h1.ok(h1.reg.Release(h1.ctx, "172.16.0.0/24", fmt.Sprint("n", i)))
+					h1.ok(h1.reg.Release(h1.ctx, fmt.Sprint("n", i), "172.16.0.0/24"))
 				}
 			}
 			before := c.agree()

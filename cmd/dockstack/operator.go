@@ -149,21 +149,21 @@ func (o operator) Reserve(ctx context.Context, r admin.Reservation) (admin.Lease
 }
 
 // Release implements admin.Backend.
-func (o operator) Release(ctx context.Context, pool, name string) error {
+func (o operator) Release(ctx context.Context, name string, pools ...string) error {
 	st, err := o.leases(ctx)
 	if err != nil {
 		return err
 	}
-	return o.told(st.Leases.Release(ctx, pool, name))
+	return o.told(st.Leases.Release(ctx, name, pools...))
 }
 
 // RenameLease implements admin.Backend.
-func (o operator) RenameLease(ctx context.Context, pool, from, to string) error {
+func (o operator) RenameLease(ctx context.Context, from, to string, pools ...string) error {
 	st, err := o.leases(ctx)
 	if err != nil {
 		return err
 	}
-	return o.told(st.Leases.RenameLease(ctx, pool, from, to))
+	return o.told(st.Leases.RenameLease(ctx, from, to, pools...))
 }
 
 // ForgetHost implements admin.Backend.

@@ -22,10 +22,10 @@ type Backend interface {
 	// Reserve keeps an address for a name. The reservation names a pool or an
 	// address, or both.
 	Reserve(ctx context.Context, r Reservation) (Lease, error)
-	// Release ends what is kept for the name in the pool, "" for all pools.
-	Release(ctx context.Context, pool, name string) error
-	// RenameLease gives what is kept for one name to another.
-	RenameLease(ctx context.Context, pool, from, to string) error
+	// Release ends what is kept for the name in the pools, or in all where none is
+	// named; RenameLease gives it to another. Both do so in all of them or in none.
+	Release(ctx context.Context, name string, pools ...string) error
+	RenameLease(ctx context.Context, from, to string, pools ...string) error
 	// Import takes in reservations, all or nothing. Where there are clashes the
 	// error says so, and the plan has them.
 	Import(ctx context.Context, in Import) (Plan, error)

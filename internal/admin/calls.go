@@ -130,12 +130,7 @@ func (s *Server) release(ctx context.Context, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, pool := range pools {
-		if err := s.backend.Release(ctx, pool, in.Name); err != nil {
-			return nil, err
-		}
-	}
-	return done{}, nil
+	return done{}, s.backend.Release(ctx, in.Name, pools...)
 }
 
 func (s *Server) rename(ctx context.Context, r *http.Request) (any, error) {
@@ -150,12 +145,7 @@ func (s *Server) rename(ctx context.Context, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, pool := range pools {
-		if err := s.backend.RenameLease(ctx, pool, in.Name, in.To); err != nil {
-			return nil, err
-		}
-	}
-	return done{}, nil
+	return done{}, s.backend.RenameLease(ctx, in.Name, in.To, pools...)
 }
 
 // take is the import.

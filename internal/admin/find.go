@@ -93,8 +93,8 @@ func (s *Server) noName(ctx context.Context, name string) error {
 	return Errorf(CodeNotFound, "no name `%s`%s", Plain(shorten(name)), Plain(nearest.Hint(name, names)))
 }
 
-// holders are the pools in which something is kept for the target; "" stands for
-// all.
+// holders are the pools in which something is kept for the target; none stands
+// for all.
 func (s *Server) holders(ctx context.Context, t Target) ([]string, error) {
 	switch {
 	case t.Name == "":
@@ -102,7 +102,7 @@ func (s *Server) holders(ctx context.Context, t Target) ([]string, error) {
 	case t.Pool != "" && t.Network != "":
 		return nil, Errorf(CodeUsage, "name a network or a pool, not both")
 	case t.Pool == "" && t.Network == "":
-		return []string{""}, nil
+		return nil, nil
 	}
 	word := t.Pool + t.Network
 	pools, err := s.networkPools(ctx, word)

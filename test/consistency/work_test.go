@@ -86,12 +86,12 @@ func (h *host) operate(ctx context.Context, rng *rand.Rand, pool testPool) bool 
 	switch rng.IntN(4) {
 	case 0:
 		return nil == h.recordAll(h.proc, []event{{kind: releases, pool: pool.id, name: one}}, func() error {
-			return reg.Release(ctx, pool.id, one)
+			return reg.Release(ctx, one, pool.id)
 		})
 	case 1:
 		to := pool.names[rng.IntN(len(pool.names))]
 		return nil == h.recordAll(h.proc, []event{{kind: releases, pool: pool.id, name: one}, {kind: comes, pool: pool.id, name: to}}, func() error {
-			return reg.RenameLease(ctx, pool.id, one, to)
+			return reg.RenameLease(ctx, one, to, pool.id)
 		})
 	}
 	var all []event

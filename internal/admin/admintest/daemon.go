@@ -153,7 +153,7 @@ func (d *Daemon) Reserve(_ context.Context, r admin.Reservation) (admin.Lease, e
 }
 
 // Release implements admin.Backend.
-func (d *Daemon) Release(_ context.Context, _, name string) error {
+func (d *Daemon) Release(_ context.Context, name string, _ ...string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	i := d.index(name)
@@ -168,7 +168,7 @@ func (d *Daemon) Release(_ context.Context, _, name string) error {
 }
 
 // RenameLease implements admin.Backend.
-func (d *Daemon) RenameLease(_ context.Context, _, from, to string) error {
+func (d *Daemon) RenameLease(_ context.Context, from, to string, _ ...string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	i := d.index(from)
