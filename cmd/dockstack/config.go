@@ -31,6 +31,8 @@ type config struct {
 	vtep      string // an address or interface; "": the route to the store tells
 	vxlanPort uint16
 	hostName  string
+	// passedOver are settings that can't be understood and do without, for people.
+	passedOver []string
 	// hostRoot is where the host's /run and /var/lib are mounted; "" outside
 	// a plugin.
 	hostRoot string
@@ -76,6 +78,8 @@ func env(name, otherwise string) string {
 	return otherwise
 }
 
+const mendSettings = "mend it with `docker plugin disable -f`, `docker plugin set` and `docker plugin enable`"
+
 // readConfig returns every setting that can be understood, and an error that
 // names every one that can't: the daemon then serves with the defaults' help
 // nothing but that error.
@@ -111,11 +115,16 @@ func readConfig() (config, error) {
 	if c.resolvers, c.routes, err = dnsd.ParseForwarders(os.Getenv(envForwarders)); err != nil {
 		bad(envForwarders, "resolvers with commas between them, such as 192.0.2.53,[2001:db8::53]:5353,/corp.example/10.1.1.1: "+err.Error())
 	}
-	c.readDNS(bad)
-	c.readPage(bad)
+	// What only adds something is left out where it can't be understood, and keeps
+	// no container from starting.
+	mind := func(name, want string) {
+		c.passedOver = append(c.passedOver, fmt.Sprintf("setting %s=%q is passed over: want %s; %s", name, os.Getenv(name), want, mendSettings))
+	}
+	c.readDNS(bad, mind)
+	c.readPage(mind)
 	c.readShared(bad)
 	if len(errs) > 0 {
-		errs = append(errs, errors.New("mend it with `docker plugin disable -f`, `docker plugin set` and `docker plugin enable`"))
+		errs = append(errs, errors.New(mendSettings))
 	}
 	return c, errors.Join(errs...)
 }

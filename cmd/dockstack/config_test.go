@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -71,7 +72,10 @@ func TestSettings(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.what, func(t *testing.T) {
 			t.Setenv(tt.name, tt.value)
-			_, err := readConfig()
+			c, err := readConfig()
+			if len(c.passedOver) > 0 && err == nil {
+				err = errors.New(c.passedOver[0]) // status tells, and the rest goes on
+			}
 			if (err != nil) != (tt.want != nil) {
 				t.Fatalf("error %v, want one with %q", err, tt.want)
 			}
@@ -79,6 +83,22 @@ func TestSettings(t *testing.T) {
 				if !strings.Contains(err.Error(), w) {
 					t.Errorf("error %q lacks %q", err, w)
 				}
+			}
+		})
+	}
+}
+
+// A page that can't be had is no reason for containers not to start.
+func TestSettingsThatOnlyAdd(t *testing.T) {
+	for _, name := range []string{envPage, envClients, envSecondaries, envNameservers, envCache, envLimit, envHealth} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "nonsense")
+			c, err := readConfig()
+			if err != nil || len(c.passedOver) != 1 || !strings.Contains(c.passedOver[0], name) {
+				t.Errorf("error %v, passed over %q", err, c.passedOver)
+			}
+			if c.page.IsValid() || c.dns.cache != defaultCache || c.dns.limit != 0 || c.dns.health {
+				t.Errorf("it is %+v, %v", c.dns, c.page)
 			}
 		})
 	}

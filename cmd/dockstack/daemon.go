@@ -15,6 +15,7 @@ import (
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/metrics"
 	"github.com/dockstack/dockstack/internal/ovs"
+	"github.com/dockstack/dockstack/internal/page"
 	"github.com/dockstack/dockstack/ipam"
 	"github.com/dockstack/dockstack/plugin"
 )
@@ -45,6 +46,8 @@ type parts struct {
 	told    telling
 	counts  counts
 	metrics *metrics.Exporter
+	// page is nil where none was asked for.
+	page *page.Server
 	// tight are the problems of networks that don't fit between the hosts; they
 	// belong to report.
 	tight []string
@@ -134,6 +137,7 @@ func (p *parts) build(cfgErr error) error {
 	p.changes = newChanges(p.ring, p.store.now)
 	p.upstreams, p.samples = p.forwarders(), events.NewSamples(p.dnsStatus)
 	p.buildMetrics()
+	p.buildPage()
 	p.driver, err = plugin.New(plugin.Config{
 		State:      p.store.ready,
 		Fabric:     p.fabric,

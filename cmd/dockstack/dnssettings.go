@@ -50,7 +50,7 @@ func fields(name string) []string {
 	return strings.FieldsFunc(os.Getenv(name), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-func (c *config) readDNS(bad func(name, want string)) {
+func (c *config) readDNS(bad, mind func(name, want string)) {
 	d := &c.dns
 	for text := range strings.SplitSeq(env(envDNS, defaultDNS), ",") {
 		addr, err := netip.ParseAddr(strings.TrimSpace(text))
@@ -69,7 +69,7 @@ func (c *config) readDNS(bad func(name, want string)) {
 	for _, text := range fields(envClients) {
 		prefix, err := parsePrefix(text)
 		if err != nil {
-			bad(envClients, "subnets that may ask, with commas between them, such as 192.0.2.0/24,2001:db8::/64")
+			mind(envClients, "subnets that may ask, with commas between them, such as 192.0.2.0/24,2001:db8::/64")
 			break
 		}
 		d.clients = append(d.clients, prefix)
@@ -77,34 +77,34 @@ func (c *config) readDNS(bad func(name, want string)) {
 	for _, text := range fields(envSecondaries) {
 		at, err := parseResolver(text)
 		if err != nil {
-			bad(envSecondaries, "addresses of DNS servers that may copy the zones, with commas between them, such as 192.0.2.53,[2001:db8::53]:5353")
+			mind(envSecondaries, "addresses of DNS servers that may copy the zones, with commas between them, such as 192.0.2.53,[2001:db8::53]:5353")
 			break
 		}
 		d.secondaries = append(d.secondaries, at)
 	}
-	c.readNameservers(bad)
-	d.cache = number(bad, envCache, defaultCache, maxCache, "how many answers to keep, 0 to 1000000")
+	c.readNameservers(mind)
+	d.cache = number(mind, envCache, defaultCache, maxCache, "how many answers to keep, 0 to 1000000")
 	if d.cache == 0 {
 		d.cache = -1
 	}
-	d.limit = number(bad, envLimit, 0, 1<<30, "how many queries a client may ask a second, 0 for any number")
+	d.limit = number(mind, envLimit, 0, 1<<30, "how many queries a client may ask a second, 0 for any number")
 	switch strings.ToLower(env(envHealth, "off")) {
 	case "on", "true", "1":
 		d.health = true
 	case "off", "false", "0":
 	default:
-		bad(envHealth, "on or off")
+		mind(envHealth, "on or off")
 	}
 }
 
 // readNameservers reads NAME=ADDRESS pairs; a name may come twice.
-func (c *config) readNameservers(bad func(name, want string)) {
+func (c *config) readNameservers(mind func(name, want string)) {
 	for _, text := range fields(envNameservers) {
 		name, addrText, _ := strings.Cut(text, "=")
 		name, nameErr := dnsd.CleanName(name)
 		addr, err := netip.ParseAddr(addrText)
 		if nameErr != nil || err != nil {
-			bad(envNameservers, "names and addresses of the zone's DNS servers, such as ns1.endor.lab=192.0.2.10,ns2.endor.lab=192.0.2.11")
+			mind(envNameservers, "names and addresses of the zone's DNS servers, such as ns1.endor.lab=192.0.2.10,ns2.endor.lab=192.0.2.11")
 			return
 		}
 		i := slices.IndexFunc(c.dns.nameservers, func(n dnsd.Nameserver) bool { return n.Name == name })
@@ -117,10 +117,10 @@ func (c *config) readNameservers(bad func(name, want string)) {
 	}
 }
 
-func number(bad func(name, want string), name string, otherwise, most int, want string) int {
+func number(mind func(name, want string), name string, otherwise, most int, want string) int {
 	n, err := strconv.Atoi(env(name, strconv.Itoa(otherwise)))
 	if err != nil || n < 0 || n > most {
-		bad(name, want)
+		mind(name, want)
 		return otherwise
 	}
 	return n
@@ -140,7 +140,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 }
 
 // readPage reads where the status page is served.
-func (c *config) readPage(bad func(name, want string)) {
+func (c *config) readPage(mind func(name, want string)) {
 	text := os.Getenv(envPage)
 	if text == "" {
 		return
@@ -151,7 +151,7 @@ func (c *config) readPage(bad func(name, want string)) {
 		at, err = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)), nil
 	}
 	if err != nil || at.Port() == 0 {
-		bad(envPage, "an address and port, such as 127.0.0.1:8053, or nothing for no page")
+		mind(envPage, "an address and port, such as 127.0.0.1:8053, or nothing for no page")
 		return
 	}
 	c.page = at

@@ -179,7 +179,7 @@ func (s doctorStore) Closed() error {
 	case err != nil:
 		return err
 	case o == nil:
-		return errors.New("it is being opened")
+		return errors.New(admin.StoreOpening)
 	case o.cluster != nil:
 		if away, _ := o.cluster.gate.State(); errors.Is(away, errRefused) {
 			return away

@@ -35,13 +35,17 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.p.cfg.page = netip.MustParseAddrPort(l.Addr().String())
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	o.p.buildPage()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { o.p.servePage(ctx) })
 	defer func() { cancel(); wg.Wait() }()
+	// While somebody else has the port, the status says so.
+	o.until("the status misses the page", func() bool { return strings.Contains(o.does("status"), "the status page is not served") })
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.until("the status is content", func() bool { return !strings.Contains(o.does("status"), "the status page") })
 
 	read := func(path string) string {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.p.cfg.page.String()+path, nil)

@@ -32,7 +32,7 @@ func (p *parts) statusNow(ctx context.Context) admin.Status {
 	case err != nil:
 		s.Store.Closed = unused(err)
 	case o == nil:
-		s.Store.Closed = "it is being opened"
+		s.Store.Closed = admin.StoreOpening
 	case o.cluster != nil:
 		o.cluster.fill(&s)
 		name = o.cluster.peers.Name
@@ -48,6 +48,8 @@ func (p *parts) statusNow(ctx context.Context) admin.Status {
 	s.Switch = switchStatus(sw)
 	s.Problems = append(s.Problems, switchProblems(sw, name)...)
 	s.Problems = append(s.Problems, p.mtuProblems()...)
+	s.Problems = append(s.Problems, p.pageProblems()...)
+	s.Problems = append(s.Problems, p.cfg.passedOver...)
 	p.hostPaths(&s)
 	return s
 }

@@ -50,12 +50,15 @@ func (s Status) Text() string {
 }
 
 func (s Status) problemLines() []string {
-	if len(s.Problems) == 0 {
-		return []string{"none"}
+	var out []string
+	if s.Store.Closed != "" && s.Store.Closed != StoreOpening {
+		out = append(out, "- the store is not used, see above")
 	}
-	out := make([]string, len(s.Problems))
-	for i, p := range s.Problems {
-		out[i] = "- " + p
+	for _, p := range s.Problems {
+		out = append(out, "- "+p)
+	}
+	if out == nil {
+		return []string{"none"}
 	}
 	return out
 }

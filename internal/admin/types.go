@@ -107,6 +107,9 @@ type Status struct {
 	Problems []string `json:"problems"`
 }
 
+// StoreOpening is what Closed says at the daemon's start.
+const StoreOpening = "it is being opened"
+
 // StoreStatus is how the store stands.
 type StoreStatus struct {
 	// Where is a file or the setting; Cluster the cluster's id, "" where this

@@ -173,7 +173,7 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 		t.Error("a password is on the page")
 	}
 	stuck := stuckSource{pagetest.Alone()}
-	stuck.Change(func(s *admin.Status, _ *[]admin.Lease) { s.Store.Closed = "it is being opened" })
+	stuck.Change(func(s *admin.Status, _ *[]admin.Lease) { s.Store.Closed = admin.StoreOpening })
 	began := time.Now()
 	body = get(server("127.0.0.1:8053", stuck), "localhost", "/").Body.String()
 	if took := time.Since(began); took > 2*time.Second || !strings.Contains(body, "The store is not used") {

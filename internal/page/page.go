@@ -41,6 +41,8 @@ type Server struct {
 	// stopping is closed when the streams are to end.
 	stopping chan struct{}
 	stopOnce sync.Once
+	// trouble is why the page is not served.
+	trouble atomic.Pointer[error]
 }
 
 // Limits of what all clients together may have.
@@ -84,12 +86,23 @@ func (s *Server) Run(ctx context.Context) {
 	last := ""
 	for ctx.Err() == nil {
 		err := s.serve(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.trouble.Store(&err)
+		}
 		if err != nil && ctx.Err() == nil && err.Error() != last {
 			last = err.Error()
 			s.cfg.Log.Warn("the status page can't be served yet", "addr", s.cfg.Addr.String(), "error", err)
 		}
 		_ = wait(ctx, listenAgain)
 	}
+}
+
+// Trouble is why the page is not served, nil where it is, or is about to be.
+func (s *Server) Trouble() error {
+	if err := s.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (s *Server) serve(ctx context.Context) error {
@@ -100,6 +113,7 @@ func (s *Server) serve(ctx context.Context) error {
 	if !s.cfg.Addr.Addr().IsLoopback() {
 		s.cfg.Log.Warn("the status page can be read by everybody who reaches its address", "addr", l.Addr().String())
 	}
+	s.trouble.Store(nil)
 	s.cfg.Log.Info("the status page is served", "url", "http://"+l.Addr().String()+"/")
 	srv := &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytes,
