@@ -23,6 +23,9 @@ type have struct {
 	flows map[flowKey]Flow
 	// gates are the gateways' links as last made.
 	gates map[string]string
+	// fallen are endpoints' links that somebody set down or whose MTU somebody
+	// lowered, with the MTU that they are to have.
+	fallen map[string]int
 	// removed is since when ports have been waiting for their removal.
 	removed map[string]time.Time
 	// lastPort is the highest port number given; numbers don't return before
@@ -86,7 +89,7 @@ func (f *Fabric) applyAll(ctx context.Context, st SwitchState, removals *sync.Wa
 	if err := f.look(ctx, st, seats, under.told); err != nil {
 		return err
 	}
-	gateErr := f.gateways(ctx, networks, st.Offloads)
+	gateErr := errors.Join(f.raise(ctx), f.gateways(ctx, networks, st.Offloads))
 	active := f.active(networks, seats)
 	tunnelErr := f.plot(ctx, st, under, active)
 	berths := append(berthsOf(seats), f.tunnelBerths(active)...)

@@ -238,9 +238,24 @@ func (l *fakeLinks) AddVeth(_ context.Context, spec VethSpec) error {
 		return fmt.Errorf("veth %+v can't be made", spec)
 	}
 	if !l.has(spec.Host) {
-		l.add(Link{Name: spec.Host, Alias: spec.Alias})
+		l.add(Link{Name: spec.Host, Alias: spec.Alias, MTU: spec.MTU})
 	}
 	return nil
+}
+
+func (l *fakeLinks) Raise(_ context.Context, name string, mtu int) error {
+	l.change(name, func(link *Link) { link.Down, link.MTU = false, max(link.MTU, mtu) })
+	return nil
+}
+
+// change does to a link what somebody on the host would.
+func (l *fakeLinks) change(name string, do func(*Link)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if link, there := l.links[name]; there {
+		do(&link)
+		l.links[name] = link
+	}
 }
 
 func (l *fakeLinks) DeleteVeth(_ context.Context, hosts ...string) error {
@@ -273,8 +288,11 @@ func (l *fakeLinks) PutGateway(_ context.Context, spec GatewaySpec) error {
 	if len(spec.Host) > 15 || len(spec.Inner) > 15 || len(spec.Addrs) == 0 || len(spec.MAC) != 6 {
 		return fmt.Errorf("gateway %+v can't be made", spec)
 	}
-	if !l.has(spec.Host) {
-		l.add(Link{Name: spec.Host, Alias: spec.Alias})
+	for name, alias := range map[string]string{spec.Host: spec.Alias, spec.Inner: ""} {
+		if !l.has(name) {
+			l.add(Link{Name: name, Alias: alias, MTU: spec.MTU})
+		}
+		l.change(name, func(link *Link) { link.Down, link.MTU = false, spec.MTU })
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -283,9 +301,11 @@ func (l *fakeLinks) PutGateway(_ context.Context, spec GatewaySpec) error {
 }
 
 func (l *fakeLinks) RemoveGateway(_ context.Context, host string) error {
-	l.remove(host)
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	inner := l.gates[host].Inner
 	delete(l.gates, host)
+	l.mu.Unlock()
+	l.remove(host)
+	l.remove(inner)
 	return nil
 }

@@ -19,6 +19,9 @@ type Wanted struct {
 	Ports map[string]string
 	// Links are the names of the host's links with our mark.
 	Links map[string]bool
+	// Raised are the links that are to be up, with the least MTU that they are to
+	// have, 0 where that is not known.
+	Raised map[string]int
 	// Gateways are the host's own interfaces in networks.
 	Gateways []GatewayAt
 	// Flows are those about this host, nil while what is installed is unknown.
@@ -48,23 +51,27 @@ func (f *Fabric) Wanted(ctx context.Context) (Wanted, error) {
 
 // wantedNow runs in the loop.
 func (f *Fabric) wantedNow() Wanted {
-	w := Wanted{Ports: map[string]string{}, Links: map[string]bool{}, FarFlows: f.far.count}
+	w := Wanted{Ports: map[string]string{}, Links: map[string]bool{}, Raised: map[string]int{}, FarFlows: f.far.count}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, ep := range f.want.endpoints {
 		w.Ports[ep.port], w.Links[ep.port] = "endpoint "+id, true
+		if ep.linked {
+			w.Raised[ep.port] = f.want.networks[ep.Network].MTU
+		}
 	}
 	for id, n := range f.want.networks {
 		gate := f.cfg.gateName(id)
 		w.Links[gate] = true
 		if len(n.Gateways) > 0 {
 			w.Ports[gate] = "gateway of network " + id
+			w.Raised[gate], w.Raised[f.cfg.innerName(id)] = n.MTU, n.MTU
 			w.Gateways = append(w.Gateways, GatewayAt{Network: id, Inner: f.cfg.innerName(id), Addrs: n.Gateways})
 		}
 	}
 	slices.SortFunc(w.Gateways, func(a, b GatewayAt) int { return strings.Compare(a.Network, b.Network) })
 	for _, d := range f.have.tunnels.devices {
-		w.Ports[d.Name], w.Links[d.Name] = "tunnel", true
+		w.Ports[d.Name], w.Links[d.Name], w.Raised[d.Name] = "tunnel", true, d.MTU
 	}
 	for vni, s := range f.have.tunnels.sites {
 		w.Ports[s.tunnel.port(vni)] = "tunnel"

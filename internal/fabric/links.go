@@ -14,6 +14,9 @@ type Links interface {
 	// name. It returns once both ends have their MTU, MAC, alias and offloads
 	// and the host's end is up; the peer stays down, the engine moves it.
 	AddVeth(ctx context.Context, spec VethSpec) error
+	// Raise puts a link that is there up, and gives it at least that MTU; 0 leaves
+	// it as it is. Absence is no error.
+	Raise(ctx context.Context, name string, mtu int) error
 	// DeleteVeth removes pairs by their host ends, side by side. Absence is
 	// success. A deletion takes about 17 ms, so nobody should wait for it.
 	DeleteVeth(ctx context.Context, hosts ...string) error
@@ -140,6 +143,10 @@ type Link struct {
 	Index int
 	// Alias is its ifalias.
 	Alias string
+	// Down is whether it was set down, whatever its peer's state is.
+	Down bool
+	// MTU in bytes, 0 where it's not known.
+	MTU int
 	// PeerElsewhere is whether it's a veth whose peer is in another network
 	// namespace, as a container's is while it lives.
 	PeerElsewhere bool

@@ -9,7 +9,7 @@ import (
 
 // sweep compares the host's links with what is wanted: endpoints whose link is
 // gone lose their port, links of ours that nobody wants are removed, gateways
-// that somebody removed are made again.
+// that somebody removed are made again, links that somebody set down are noted.
 func (f *Fabric) sweep(ctx context.Context, seats []seat, told bool) error {
 	links, err := f.links.List(ctx, f.cfg.Prefix)
 	if err != nil {
@@ -24,6 +24,9 @@ func (f *Fabric) sweep(ctx context.Context, seats []seat, told bool) error {
 	stray := f.strayLocked(links, told)
 	f.mu.Unlock()
 	f.missDevices(byName)
+	if err := f.noteFallen(ctx, seats, byName); err != nil {
+		return err
+	}
 	f.have.tunnels.noteIndex(links)
 	for _, s := range seats {
 		if _, there := byName[s.port]; s.endpoint.ID == "" && !there {

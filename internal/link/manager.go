@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -167,7 +168,7 @@ func (m *Manager) Find(name string) (fabric.Link, bool, error) {
 
 func seen(l netlink.Link) fabric.Link {
 	a := l.Attrs()
-	return fabric.Link{Name: a.Name, Index: a.Index, Alias: a.Alias, PeerElsewhere: peerElsewhere(l)}
+	return fabric.Link{Name: a.Name, Index: a.Index, Alias: a.Alias, Down: a.Flags&net.FlagUp == 0, MTU: a.MTU, PeerElsewhere: peerElsewhere(l)}
 }
 
 // peerElsewhere is whether l is a veth whose peer is in another network

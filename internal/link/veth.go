@@ -196,6 +196,27 @@ func (m *Manager) setMTU(l netlink.Link, mtu int) error {
 	return nil
 }
 
+// Raise implements fabric.Links.
+func (m *Manager) Raise(_ context.Context, name string, mtu int) error {
+	l, err := m.nl.LinkByName(name)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", name, err)
+	}
+	if err := m.setMTU(l, max(mtu, l.Attrs().MTU)); err != nil {
+		return err
+	}
+	if l.Attrs().Flags&net.FlagUp != 0 {
+		return nil
+	}
+	if err := m.nl.LinkSetUp(l); err != nil {
+		return fmt.Errorf("set %s up: %w", name, err)
+	}
+	return nil
+}
+
 // DeleteVeth removes pairs by their host ends. One deletion waits some 17 ms
 // for the kernel to be done with the link, so they wait side by side.
 func (m *Manager) DeleteVeth(ctx context.Context, hosts ...string) error {

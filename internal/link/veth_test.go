@@ -70,6 +70,31 @@ func TestAddVethCompletesWhatDiffers(t *testing.T) {
 	}
 }
 
+// What somebody set down or made smaller is seen, and put right; what is larger
+// stays, and a link that is gone is nobody's fault.
+func TestRaise(t *testing.T) {
+	host := newSpace(t)
+	m := host.manager(t)
+	must(t, m.AddVeth(t.Context(), spec("dsv1", "dsc1")))
+	is := func(down bool, mtu int) {
+		t.Helper()
+		if l, there, err := m.Find("dsv1"); err != nil || !there || l.Down != down || l.MTU != mtu {
+			t.Errorf("it is %+v (%v, %v), want %v and %d", l, there, err, down, mtu)
+		}
+	}
+	is(false, 1450)
+	must(t, host.LinkSetDown(host.link(t, "dsv1")))
+	must(t, host.LinkSetMTU(host.link(t, "dsv1"), 1300))
+	is(true, 1300)
+	must(t, m.Raise(t.Context(), "dsv1", 0))
+	is(false, 1300)
+	must(t, m.Raise(t.Context(), "dsv1", 1450))
+	is(false, 1450)
+	must(t, m.Raise(t.Context(), "dsv1", 1400))
+	is(false, 1450)
+	must(t, m.Raise(t.Context(), "dsnone", 1450))
+}
+
 func TestAddVethRefuses(t *testing.T) {
 	host := newSpace(t)
 	m := host.manager(t)

@@ -129,6 +129,9 @@ func (l *Links) AddVeth(_ context.Context, spec fabric.VethSpec) error {
 	return nil
 }
 
+// Raise implements fabric.Links.
+func (*Links) Raise(context.Context, string, int) error { return nil }
+
 // DeleteVeth implements fabric.Links.
 func (*Links) DeleteVeth(context.Context, ...string) error { return nil }
 
