@@ -40,12 +40,13 @@ type parts struct {
 	// upstreams are the resolvers that other names are asked of.
 	upstreams func() []netip.AddrPort
 	// ring and samples are what happened lately; told belongs to report.
-	ring    *events.Ring
-	changes *changes
-	samples *events.Samples
-	told    telling
-	counts  counts
-	metrics *metrics.Exporter
+	ring     *events.Ring
+	changes  *changes
+	samples  *events.Samples
+	told     telling
+	counts   counts
+	metrics  *metrics.Exporter
+	refusals refusals
 	// page is nil where none was asked for.
 	page *page.Server
 	// tight are the problems of networks that don't fit between the hosts; they
@@ -148,7 +149,7 @@ func (p *parts) build(cfgErr error) error {
 		JournalDir: p.cfg.host(filepath.Join(runDir, "calls")),
 		Changed:    p.networks,
 		Failed:     p.store.reopen,
-		Served:     func(c plugin.Call) { p.metrics.Call(c.Path, c.Took, c.Err) },
+		Served:     p.served,
 		Log:        p.log,
 	})
 	return err

@@ -223,4 +223,11 @@ const (
 	EventSwitch   = "switch"  // the switch went away or came back
 	EventProblem  = "problem" // something to mend came up, or is mended
 	EventDNS      = "dns"     // a record, a listener
+	EventRefused  = "refused" // the engine got an error instead of what it wanted
 )
+
+// EventKinds are all kinds there are.
+var EventKinds = []string{
+	EventLive, EventParked, EventNew, EventGone, EventReserved, EventRenamed, EventChanged,
+	EventRefused, EventHost, EventStore, EventSwitch, EventProblem, EventDNS,
+}

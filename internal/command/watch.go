@@ -13,12 +13,6 @@ import (
 	"github.com/dockstack/dockstack/internal/nearest"
 )
 
-// eventKinds are those that watch tells apart.
-var eventKinds = []string{
-	admin.EventLive, admin.EventParked, admin.EventNew, admin.EventGone, admin.EventReserved, admin.EventRenamed,
-	admin.EventChanged, admin.EventHost, admin.EventStore, admin.EventSwitch, admin.EventProblem, admin.EventDNS,
-}
-
 // watched are what a watch wants.
 type watched struct {
 	names, networks, hosts, kinds []string
@@ -37,8 +31,8 @@ addresses, hosts, the store, the switch, problems, DNS. Words may have *, ? and
 A watch that can't keep up is ended by the daemon (exit code 1), as is one whose
 daemon ends (5).
 
-Kinds: ` + strings.Join(eventKinds[:8], ", ") + `,
-` + strings.Join(eventKinds[8:], ", ") + `.`,
+Kinds: ` + strings.Join(admin.EventKinds[:8], ", ") + `,
+` + strings.Join(admin.EventKinds[8:], ", ") + `.`,
 		Example: `  dockstack watch
   dockstack watch 'rabbitmq*' --kind live,parked
   dockstack watch --past --json | jq -r .text`,
@@ -46,8 +40,8 @@ Kinds: ` + strings.Join(eventKinds[:8], ", ") + `,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w.names = append(slices.Clone(w.names), args...)
 			for _, k := range w.kinds {
-				if !slices.Contains(eventKinds, k) {
-					return usage("no kind of event `%s`%s; the kinds are %s", k, nearest.Hint(k, eventKinds), strings.Join(eventKinds, ", "))
+				if !slices.Contains(admin.EventKinds, k) {
+					return usage("no kind of event `%s`%s; the kinds are %s", k, nearest.Hint(k, admin.EventKinds), strings.Join(admin.EventKinds, ", "))
 				}
 			}
 			return a.watch(cmd.Context(), w)
@@ -63,7 +57,7 @@ Kinds: ` + strings.Join(eventKinds[:8], ", ") + `,
 	a.completes(cmd, "name", a.names)
 	a.completes(cmd, "network", a.networks)
 	a.completes(cmd, "host", a.hosts)
-	a.completes(cmd, "kind", func(context.Context) []string { return eventKinds })
+	a.completes(cmd, "kind", func(context.Context) []string { return admin.EventKinds })
 	return cmd
 }
 

@@ -7,12 +7,6 @@ import (
 	"github.com/dockstack/dockstack/internal/admin"
 )
 
-// eventKinds are those that can be picked.
-var eventKinds = []string{
-	admin.EventLive, admin.EventParked, admin.EventNew, admin.EventGone, admin.EventReserved, admin.EventRenamed,
-	admin.EventHost, admin.EventStore, admin.EventSwitch, admin.EventProblem, admin.EventDNS,
-}
-
 // eventList is the events that a view shows, the newest first.
 type eventList struct {
 	Rows []admin.Event

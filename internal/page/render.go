@@ -52,7 +52,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"word":    leaseWord,
 	"add":     func(a, b int) int { return a + b },
 	"addf":    func(a, b float64) float64 { return a + b },
-	"kinds":   func() []string { return eventKinds },
+	"kinds":   func() []string { return admin.EventKinds },
 }).ParseFS(templateFiles, "templates/*.html"))
 
 // prose is a sentence from outside in which what stands between backquotes is

@@ -73,7 +73,7 @@ func parseView(q url.Values) view {
 		Sort:  oneOf("sort", sortName, sortSince),
 		From:  number("from", 0, maxFrom),
 		Pool:  text("pool"),
-		Kind:  oneOf("kind", eventKinds...), About: text("about"),
+		Kind:  oneOf("kind", admin.EventKinds...), About: text("about"),
 		Events:   number("events", someEvents, maxEvents),
 		AllPools: q.Get("pools") == "all",
 	}
