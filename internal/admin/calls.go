@@ -59,9 +59,9 @@ func (s *Server) handleAll() {
 	s.handle(callReserve, callWithin, s.reserve)
 	s.handle(callRelease, callWithin, s.release)
 	s.handle(callRename, callWithin, s.rename)
-	s.handle(callImport, fileWithin, s.take)
+	s.handleFile(callImport, MaxImport, s.take)
 	s.handle(callForget, callWithin, s.forget)
-	s.handle(callRestore, fileWithin, s.restore)
+	s.handleFile(callRestore, MaxRestore, s.restore)
 	s.handle(callAsk, callWithin, s.ask)
 	s.handle(callRecords, callWithin, func(ctx context.Context, _ *http.Request) (any, error) {
 		return listed(s.backend.Records(ctx))
@@ -150,8 +150,8 @@ func (s *Server) rename(ctx context.Context, r *http.Request) (any, error) {
 
 // take is the import.
 func (s *Server) take(ctx context.Context, r *http.Request) (any, error) {
-	var in Import
-	if err := readJSON(r, &in); err != nil {
+	in, err := readImport(r)
+	if err != nil {
 		return nil, err
 	}
 	for i := range in.Reservations {

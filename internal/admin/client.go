@@ -111,7 +111,7 @@ func (c *Client) open(ctx context.Context, call string, query url.Values, body i
 		return resp, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxFile))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxTold))
 	if err != nil {
 		return nil, c.failed(ctx, err)
 	}

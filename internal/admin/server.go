@@ -24,8 +24,8 @@ const (
 	maxCalls   = 32
 	maxWatches = 32
 	maxBody    = 1 << 20
-	// maxFile bounds imports and backups: 100,000 names are 30 MB.
-	maxFile   = 128 << 20
+	// maxTold bounds errors, which may have the plan of a whole import.
+	maxTold   = 128 << 20
 	maxHeader = 32 << 10
 
 	callWithin = 30 * time.Second
@@ -47,13 +47,15 @@ type Server struct {
 	mux     *http.ServeMux
 	calls   chan struct{}
 	watches chan struct{}
+	// file is the place of the one call that carries a file.
+	file chan struct{}
 }
 
 // NewServer makes a server of the daemon that backend is.
 func NewServer(backend Backend, version string, log *slog.Logger) *Server {
 	s := &Server{
 		backend: backend, version: version, log: log, mux: http.NewServeMux(),
-		calls: make(chan struct{}, maxCalls), watches: make(chan struct{}, maxWatches),
+		calls: make(chan struct{}, maxCalls), watches: make(chan struct{}, maxWatches), file: make(chan struct{}, 1),
 	}
 	s.handleAll()
 	s.mux.HandleFunc("/", s.unknown)
@@ -121,12 +123,8 @@ func (s *Server) handle(pattern string, within time.Duration, fn func(ctx contex
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), within)
 		defer cancel()
-		limit := int64(maxBody)
-		if within > callWithin {
-			limit = maxFile
-		}
 		deadline(w, within)
-		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		if r.Method != http.MethodGet {
 			s.log.Info("an operator's call", "call", pattern, "uid", callerOf(r.Context()))
 		}

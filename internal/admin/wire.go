@@ -51,7 +51,11 @@ func writeError(w http.ResponseWriter, err error) {
 func readJSON(r *http.Request, into any) error {
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
+	return ended(dec, dec.Decode(into))
+}
+
+// ended is how reading a body ended: well where there is no more of it.
+func ended(dec *json.Decoder, err error) error {
 	if err == nil {
 		if _, more := dec.Token(); errors.Is(more, io.EOF) {
 			return nil
@@ -59,7 +63,10 @@ func readJSON(r *http.Request, into any) error {
 		return Errorf(CodeUsage, "the call's body goes on after its end")
 	}
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return Errorf(CodeUsage, "the call's body is larger than %d bytes", large.Limit)
+		return tooLarge(large.Limit)
+	}
+	if told, ok := errors.AsType[*Error](err); ok {
+		return told
 	}
 	if errors.Is(err, io.EOF) {
 		return Errorf(CodeUsage, "the call has no body")
