@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ var switchChecks = []check{
 	{ids: []string{"stale-port", "foreign-port"}, twice: true, run: (*exam).ports},
 	{ids: []string{"stale-flow", "missing-flow", "foreign-flow"}, twice: true, run: (*exam).flows},
 	{ids: []string{"stale-link", "foreign-link"}, twice: true, run: (*exam).links},
+	{ids: []string{"link-down", "link-mtu"}, twice: true, run: (*exam).raised},
 	{ids: []string{"gateway-missing"}, twice: true, run: (*exam).gateways},
 	{ids: []string{"two-switches", "userspace-datapath"}, run: (*exam).datapath},
 	{ids: []string{"no-tun"}, run: (*exam).tun},
@@ -188,6 +190,36 @@ func (x *exam) links(ctx context.Context) error {
 				ID: "foreign-link", Subject: l.Name, What: fmt.Sprintf("interface %s is named like dockstack's, but is not", l.Name),
 				Command: "ip link delete " + quote(l.Name),
 			})
+		}
+	}
+	return nil
+}
+
+// raised looks for links of ours that somebody set down or made smaller.
+func (x *exam) raised(ctx context.Context) error {
+	want, err := x.Fabric.Wanted(ctx)
+	if err != nil {
+		return err
+	}
+	ports, err := x.Links.List(ctx, linkPrefix)
+	if err != nil {
+		return err
+	}
+	inner, err := x.Links.List(ctx, innerPrefix)
+	if err != nil {
+		return err
+	}
+	for _, l := range slices.Concat(ports, inner) {
+		mtu, ours := want.Raised[l.Name]
+		if !ours {
+			continue
+		}
+		whose := cmp.Or(want.Ports[l.Name], "the host's own end of a gateway")
+		if l.Down {
+			x.add(Finding{ID: "link-down", Subject: l.Name, What: fmt.Sprintf("interface %s (%s) is set down", l.Name, whose)})
+		}
+		if l.MTU > 0 && l.MTU < mtu {
+			x.add(Finding{ID: "link-mtu", Subject: l.Name, What: fmt.Sprintf("interface %s (%s) has the MTU %d, and its network %d", l.Name, whose, l.MTU, mtu)})
 		}
 	}
 	return nil

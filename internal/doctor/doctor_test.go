@@ -77,6 +77,9 @@ var faults = map[string]fault{
 		w.links = append(w.links, fabric.Link{Name: "dse0000000dead", Alias: "dockstack:1:endpoint x"})
 	}, "stale-link", Warning, "dse0000000dead", "dockstack doctor --fix", "resync"},
 	"foreign link":               {func(_ *testing.T, w *world, _ *Host) { w.links = append(w.links, fabric.Link{Name: "dse0000000dead"}) }, "foreign-link", Warning, "named like", "ip link delete dse0000000dead", ""},
+	"a container's link down":    {func(_ *testing.T, w *world, _ *Host) { w.links[0].Down = true }, "link-down", Error, "dse00000000001 (endpoint e1) is set down", "dockstack doctor --fix", "resync"},
+	"a gateway's own end down":   {func(_ *testing.T, w *world, _ *Host) { w.links[3].Down = true }, "link-down", Error, "o-ds1 (the host's own end of a gateway) is set down", "dockstack doctor --fix", "resync"},
+	"a link made smaller":        {func(_ *testing.T, w *world, _ *Host) { w.links[0].MTU = 1300 }, "link-mtu", Error, "has the MTU 1300, and its network 1450", "dockstack doctor --fix", "resync"},
 	"gateway rules":              {func(_ *testing.T, w *world, _ *Host) { w.gate = []string{"ip rule pref 4854"} }, "gateway-missing", Error, "network internal lacks ip rule pref 4854", "dockstack doctor --fix", "resync"},
 	"two switches on the kernel": {func(_ *testing.T, w *world, _ *Host) { w.hostRuns = true }, "two-switches", Error, "beside", "docker plugin disable", ""},
 	"two switches":               {func(_ *testing.T, w *world, _ *Host) { w.hostRuns, w.status.Datapath = true, "userspace" }, "two-switches", Note, "beside", "docker plugin disable", ""},

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,9 +88,10 @@ func newWorld(t *testing.T) (*world, Host) {
 		eps:  []fabric.Endpoint{{ID: "e1", Network: "n1", Addrs: []netip.Addr{webAt}}},
 		dead: map[string]bool{},
 		wanted: fabric.Wanted{
-			Ports: map[string]string{"dse00000000001": "endpoint e1", "dsg00000000001": "gateway of network n1", "dsv7": "tunnel"},
-			Links: map[string]bool{"dse00000000001": true, "dsg00000000001": true, "dsv7": true},
-			Flows: []fabric.Flow{}, Gateways: []fabric.GatewayAt{{Network: "n1", Inner: "o-ds1", Addrs: []netip.Prefix{gw}}},
+			Ports:  map[string]string{"dse00000000001": "endpoint e1", "dsg00000000001": "gateway of network n1", "dsv7": "tunnel"},
+			Links:  map[string]bool{"dse00000000001": true, "dsg00000000001": true, "dsv7": true},
+			Raised: map[string]int{"dse00000000001": 1450, "dsg00000000001": 1450, "o-ds1": 1450, "dsv7": 1450},
+			Flows:  []fabric.Flow{}, Gateways: []fabric.GatewayAt{{Network: "n1", Inner: "o-ds1", Addrs: []netip.Prefix{gw}}},
 			Filter: fabric.TunnelFilter{Port: 14789, Peers: []netip.Addr{peerB.VTEP}},
 		},
 		mtus: map[string]int{"dse00000000001": 1450}, kernel: true, kinds: map[string]bool{"vxlan": true},
@@ -116,8 +119,9 @@ func newWorld(t *testing.T) (*world, Host) {
 	w.status.Up, w.status.Origin, w.status.Datapath = true, "own", "kernel"
 	for _, p := range []string{"dse00000000001", "dsg00000000001", "dsv7"} {
 		w.ports = append(w.ports, fabric.Port{PortSpec: fabric.PortSpec{Name: p, Facts: map[string]string{"owner": "dockstack"}}})
-		w.links = append(w.links, fabric.Link{Name: p, Alias: "dockstack:1:x"})
+		w.links = append(w.links, fabric.Link{Name: p, Alias: "dockstack:1:x", MTU: 1450})
 	}
+	w.links = append(w.links, fabric.Link{Name: "o-ds1", MTU: 1450})
 	w.file(t, "/etc/resolv.conf", "nameserver 127.0.0.1\nnameserver 9.9.9.9\n")
 	w.file(t, "/var/lib/dockstack/dockstack.db", "leases")
 	w.file(t, "/run/x", "")
@@ -198,7 +202,10 @@ func (w *world) Compare(context.Context, []fabric.Flow) (ovs.Difference, error) 
 func (w *world) Resync(context.Context) error {
 	w.done = append(w.done, "resync")
 	w.diff, w.gate, w.unfiltered, w.status.LastError = ovs.Difference{}, nil, "", ""
-	w.ports, w.links = w.ports[:3], w.links[:3]
+	w.ports, w.links = w.ports[:3], w.links[:4]
+	for i := range w.links {
+		w.links[i].Down, w.links[i].MTU = false, 1450
+	}
 	return nil
 }
 
@@ -248,7 +255,9 @@ func (w *world) ServeDNS(context.Context) error {
 // fakeLinks and fakeStore have methods whose names the world has otherwise.
 type fakeLinks struct{ w *world }
 
-func (l fakeLinks) List(context.Context, string) ([]fabric.Link, error) { return l.w.links, nil }
+func (l fakeLinks) List(_ context.Context, prefix string) ([]fabric.Link, error) {
+	return slices.DeleteFunc(slices.Clone(l.w.links), func(l fabric.Link) bool { return !strings.HasPrefix(l.Name, prefix) }), nil
+}
 
 func (l fakeLinks) PeerMTUs(context.Context, string) (map[string]int, error) { return l.w.mtus, nil }
 

@@ -65,7 +65,7 @@ var mends = []mend{
 		do: letGo,
 	},
 	{
-		ids:  []string{"switch-lagging", "stale-port", "stale-flow", "missing-flow", "stale-link", "gateway-missing", "filter-missing"},
+		ids:  []string{"switch-lagging", "stale-port", "stale-flow", "missing-flow", "stale-link", "link-down", "link-mtu", "gateway-missing", "filter-missing"},
 		what: "ports, flows, links and rules were made as they should be",
 		do:   func(ctx context.Context, h Host) error { return h.Fabric.Resync(ctx) },
 	},

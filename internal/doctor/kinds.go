@@ -72,6 +72,14 @@ var switchKinds = []Kind{
 		Means: "it is named like dockstack's, but bears no mark; a container whose link is to have this name can't start", Mend: "remove or rename it",
 	},
 	{
+		ID: "link-down", Severity: Error, Fix: true, Fine: "every link of ours is up",
+		Means: "somebody set it down: no frame passes. dockstack puts it up within 10 s; where it stays down, something sets it down again", Mend: "`--fix` puts it up",
+	},
+	{
+		ID: "link-mtu", Severity: Error, Fix: true, Fine: "every link of ours takes its network's packets",
+		Means: "somebody lowered its MTU: small packets pass and large ones vanish. dockstack raises it within 10 s", Mend: "`--fix` raises it",
+	},
+	{
 		ID: "gateway-missing", Severity: Error, Fix: true, Fine: "the gateways' addresses and routing rules are there",
 		Means: "DNS is not reached on the gateway, or containers of one network reach others through this host", Mend: "`--fix` puts them back",
 	},

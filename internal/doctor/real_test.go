@@ -244,6 +244,16 @@ func TestRealFaults(t *testing.T) {
 	r.expect("a port and a link of nobody's", "stale-link", "stale-port")
 	fix("they are gone")
 
+	r.wantedLinks(func(name, what string) {
+		if !strings.HasPrefix(what, "endpoint") {
+			r.run("ip", "link", "set", name, "down")
+		} else {
+			r.run("ip", "link", "set", name, "mtu", "1300")
+		}
+	})
+	r.expect("links set down and made smaller", "link-down", "link-mtu")
+	fix("they are as before")
+
 	r.run("nft", "flush", "ruleset")
 	r.run("ip", "rule", "del", "pref", "4854")
 	r.expect("rules flushed", "dns-redirect", "filter-missing", "gateway-missing")
@@ -284,16 +294,24 @@ func TestRealFaults(t *testing.T) {
 	_ = c.Close()
 	fix("the port is free again")
 
-	w, err := r.fab.Wanted(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, what := range w.Ports {
+	r.wantedLinks(func(name, what string) {
 		if strings.HasPrefix(what, "endpoint") {
 			r.run("ip", "link", "del", name)
 		}
-	}
+	})
 	r.expect("a container's link removed", "cut-off")
+}
+
+// wantedLinks calls fn with the links that are to be up, and what each is for.
+func (r *real) wantedLinks(fn func(name, what string)) {
+	r.Helper()
+	w, err := r.fab.Wanted(r.Context())
+	if err != nil {
+		r.Fatal(err)
+	}
+	for name := range w.Raised {
+		fn(name, w.Ports[name])
+	}
 }
 
 func (r *real) awaitTunnel(so func(fabric.Status) bool) {
