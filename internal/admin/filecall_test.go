@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,11 +20,12 @@ import (
 // counting counts what is taken of an endless text.
 type counting struct {
 	head, unit string
-	n, most    int64
+	n          atomic.Int64
+	most       int64
 }
 
 func (c *counting) Read(p []byte) (int, error) {
-	if c.n >= c.most {
+	if c.n.Load() >= c.most {
 		return 0, io.EOF
 	}
 	if c.head != "" {
@@ -32,7 +34,7 @@ func (c *counting) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	n := copy(p, strings.Repeat(c.unit, max(1, len(p)/len(c.unit))))
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, nil
 }
 
@@ -63,8 +65,8 @@ func TestFilesAreBounded(t *testing.T) {
 		if resp.StatusCode != 400 || !strings.Contains(string(text), tt.want) {
 			t.Errorf("%s %s: %d %s", tt.call, tt.want, resp.StatusCode, text)
 		}
-		if body.n > 80<<20 {
-			t.Errorf("%s: %d MB were read", tt.want, body.n>>20)
+		if n := body.n.Load(); n > 80<<20 {
+			t.Errorf("%s: %d MB were read", tt.want, n>>20)
 		}
 	}
 	// A size that is said is judged before anything comes.
