@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/ovs"
 )
 
@@ -58,10 +56,6 @@ func (x *exam) switchLags(context.Context) error {
 	return nil
 }
 
-// mostFlows is how many flows are compared one by one: as text they take some
-// 200 bytes each.
-const mostFlows = 50_000
-
 // up ends checks of what is on the switch where that isn't there: one finding
 // says it.
 func (x *exam) up() error {
@@ -95,10 +89,20 @@ func (x *exam) ports(ctx context.Context) error {
 		}
 		x.add(Finding{
 			ID: "foreign-port", Subject: p.Name, What: fmt.Sprintf("port %s on the bridge %s is not dockstack's", p.Name, bridge),
-			Command: fmt.Sprintf("ovs-vsctl --db=unix:%s del-port %s %s", x.onHost(socket), bridge, quote(p.Name)),
+			Command: x.atSwitch("ovs-vsctl --db=unix:", socket, fmt.Sprintf(" del-port %s %s", bridge, quote(p.Name))),
 		})
 	}
 	return nil
+}
+
+// atSwitch is a command of Open vSwitch's that names a socket. Our own switch's
+// programs are in the plugin alone, where the host's files are elsewhere; there
+// it runs.
+func (x *exam) atSwitch(before, socket, after string) string {
+	if x.Root == "" || x.Fabric.Status().Origin == ovs.OriginHost {
+		return before + x.onHost(socket) + after
+	}
+	return `nsenter -t "$(pgrep -of 'dockstack daemon')" -m ` + before + socket + after
 }
 
 // onHost is a path as the host has it.
@@ -107,133 +111,6 @@ func (x *exam) onHost(path string) string {
 		return path
 	}
 	return strings.TrimPrefix(path, strings.TrimSuffix(x.Root, "/"))
-}
-
-func (x *exam) flows(ctx context.Context) error {
-	if err := x.up(); err != nil {
-		return err
-	}
-	want, err := x.Fabric.Wanted(ctx)
-	if err != nil {
-		return err
-	}
-	if want.Flows == nil {
-		return errors.New("the switch is just being filled")
-	}
-	if want.FarFlows > mostFlows {
-		return fmt.Errorf("%d flows are too many to compare one by one; their number is right, or dockstack puts them back by itself", want.FarFlows)
-	}
-	d, err := x.Switch.Compare(ctx, want.Flows)
-	if err != nil {
-		return err
-	}
-	var stale, foreign []ovs.FlowText
-	for _, f := range d.Extra {
-		switch {
-		case fabric.NearFlows.Has(f.Cookie):
-			stale = append(stale, f)
-		case fabric.FarFlows.Has(f.Cookie), f.Cookie&fabric.CookieMask == fabric.CookieLearned:
-		default:
-			foreign = append(foreign, f)
-		}
-	}
-	bridge, _ := x.Switch.Bridge()
-	x.addFlows("stale-flow", stale, "flow on the bridge "+bridge+" is not wanted")
-	x.addFlows("missing-flow", d.Missing, "flow is missing on the bridge "+bridge)
-	x.addFlows("foreign-flow", foreign, "flow on the bridge "+bridge+" is not dockstack's")
-	return nil
-}
-
-// addFlows makes one finding of many flows, since one cause makes many.
-func (x *exam) addFlows(id string, flows []ovs.FlowText, what string) {
-	if len(flows) == 0 {
-		return
-	}
-	text := "a " + what
-	if len(flows) > 1 {
-		text = fmt.Sprintf("%d times: a %s", len(flows), what)
-	}
-	f := Finding{ID: id, What: text + ": " + short(flows[0].Text)}
-	if id == "foreign-flow" {
-		bridge, socket := x.Switch.Bridge()
-		management := strings.TrimSuffix(x.onHost(socket), "db.sock") + bridge + ".mgmt"
-		f.Command = fmt.Sprintf("ovs-ofctl -OOpenFlow15 del-flows unix:%s cookie=%#x/-1", management, flows[0].Cookie)
-	}
-	x.add(f)
-}
-
-// short cuts what is too long for a line.
-func short(text string) string {
-	const most = 160
-	if len(text) > most {
-		return strings.ToValidUTF8(text[:most], "") + " …"
-	}
-	return text
-}
-
-func (x *exam) links(ctx context.Context) error {
-	links, err := x.Links.List(ctx, linkPrefix)
-	if err != nil {
-		return err
-	}
-	want, err := x.Fabric.Wanted(ctx)
-	if err != nil {
-		return err
-	}
-	for _, l := range links {
-		switch {
-		case want.Links[l.Name]:
-		case strings.HasPrefix(l.Alias, aliasMark):
-			x.add(Finding{ID: "stale-link", Subject: l.Name, What: fmt.Sprintf("interface %s is dockstack's and belongs to nothing (%s)", l.Name, short(l.Alias))})
-		case ourName(l.Name) && want.Ports[l.Name] == "":
-			x.add(Finding{
-				ID: "foreign-link", Subject: l.Name, What: fmt.Sprintf("interface %s is named like dockstack's, but is not", l.Name),
-				Command: "ip link delete " + quote(l.Name),
-			})
-		}
-	}
-	return nil
-}
-
-// raised looks for links of ours that somebody set down or made smaller.
-func (x *exam) raised(ctx context.Context) error {
-	want, err := x.Fabric.Wanted(ctx)
-	if err != nil {
-		return err
-	}
-	ports, err := x.Links.List(ctx, linkPrefix)
-	if err != nil {
-		return err
-	}
-	inner, err := x.Links.List(ctx, innerPrefix)
-	if err != nil {
-		return err
-	}
-	for _, l := range slices.Concat(ports, inner) {
-		mtu, ours := want.Raised[l.Name]
-		if !ours {
-			continue
-		}
-		whose := cmp.Or(want.Ports[l.Name], "the host's own end of a gateway")
-		if l.Down {
-			x.add(Finding{ID: "link-down", Subject: l.Name, What: fmt.Sprintf("interface %s (%s) is set down", l.Name, whose)})
-		}
-		if l.MTU > 0 && l.MTU < mtu {
-			x.add(Finding{ID: "link-mtu", Subject: l.Name, What: fmt.Sprintf("interface %s (%s) has the MTU %d, and its network %d", l.Name, whose, l.MTU, mtu)})
-		}
-	}
-	return nil
-}
-
-// ourName is whether a link is named as only dockstack's are: ds, a letter for
-// what it is, and a hash or a number.
-func ourName(name string) bool {
-	rest, ok := strings.CutPrefix(name, linkPrefix)
-	if !ok || len(rest) < 2 || !strings.Contains("egv", rest[:1]) {
-		return false
-	}
-	hex := strings.Trim(rest[1:], "0123456789abcdef") == ""
-	return hex && (rest[0] == 'v' || len(rest) == 12)
 }
 
 func (x *exam) gateways(ctx context.Context) error {

@@ -69,10 +69,14 @@ var faults = map[string]fault{
 	}, "stale-port", Warning, "dse0000000dead", "dockstack doctor --fix", "resync"},
 	"foreign port": {func(_ *testing.T, w *world, _ *Host) {
 		w.ports = append(w.ports, fabric.Port{PortSpec: fabric.PortSpec{Name: "eth9"}})
-	}, "foreign-port", Warning, "eth9", "ovs-vsctl --db=unix:/run/dockstack/ovs/db.sock del-port dockstack0 eth9", ""},
+	}, "foreign-port", Warning, "eth9", "/run/dockstack/ovs/db.sock del-port dockstack0 eth9", ""},
 	"stale flow":   {func(_ *testing.T, w *world, _ *Host) { w.diff.Extra = []ovs.FlowText{nearFlow, nearFlow} }, "stale-flow", Warning, "2 times", "dockstack doctor --fix", "resync"},
 	"missing flow": {func(_ *testing.T, w *world, _ *Host) { w.diff.Missing = []ovs.FlowText{nearFlow} }, "missing-flow", Error, "missing on the bridge dockstack0", "dockstack doctor --fix", "resync"},
-	"foreign flow": {func(_ *testing.T, w *world, _ *Host) { w.diff.Extra = []ovs.FlowText{foreignFlow} }, "foreign-flow", Warning, "not dockstack's", "ovs-ofctl -OOpenFlow15 del-flows unix:/run/dockstack/ovs/dockstack0.mgmt cookie=0x1/-1", ""},
+	"foreign flow": {func(_ *testing.T, w *world, _ *Host) { w.diff.Extra = []ovs.FlowText{foreignFlow} }, "foreign-flow", Warning, "not dockstack's", "/run/dockstack/ovs/dockstack0.mgmt cookie=0x1/-1", ""},
+	"foreign flow above ours": {func(_ *testing.T, w *world, _ *Host) {
+		w.wanted.Flows = []fabric.Flow{{Table: 0, Priority: 100}, {Table: 0, Priority: 5}, {Table: 7, Priority: 90}}
+		w.diff.Extra = []ovs.FlowText{{Cookie: 1, Table: 7, Priority: 80, Text: "table=7"}, {Cookie: 2, Table: 9, Priority: 65000, Text: "table=9"}, {Cookie: 0, Table: 0, Priority: 65000, Text: "priority=65000 actions=drop"}}
+	}, "foreign-flow", Error, "3 times: a flow on the bridge dockstack0 is not dockstack's: priority=65000 actions=drop", "dockstack0.mgmt cookie=0x0/-1 && nsenter", ""},
 	"stale link": {func(_ *testing.T, w *world, _ *Host) {
 		w.links = append(w.links, fabric.Link{Name: "dse0000000dead", Alias: "dockstack:1:endpoint x"})
 	}, "stale-link", Warning, "dse0000000dead", "dockstack doctor --fix", "resync"},
@@ -243,6 +247,33 @@ func shell(t *testing.T, command string) {
 	if out, err := exec.CommandContext(t.Context(), "bash", "-n", "-c", command).CombinedOutput(); err != nil {
 		t.Errorf("no shell reads %q: %v: %s", command, err, out)
 	}
+}
+
+// The switch's commands run where its programs are: in the plugin for its own
+// switch, whose paths are those that the plugin sees.
+func TestWhereSwitchCommandsRun(t *testing.T) {
+	w, h := newWorld(t)
+	w.diff.Extra = []ovs.FlowText{foreignFlow}
+	w.ports = append(w.ports, fabric.Port{PortSpec: fabric.PortSpec{Name: "eth9"}})
+	inside := `nsenter -t "$(pgrep -of 'dockstack daemon')" -m `
+	ofctl, vsctl := "ovs-ofctl -OOpenFlow15 del-flows unix:%s/run/dockstack/ovs/dockstack0.mgmt cookie=0x1/-1", "ovs-vsctl --db=unix:%s/run/dockstack/ovs/db.sock del-port dockstack0 eth9"
+	is := func(where, before, root string) {
+		t.Helper()
+		commands := map[string]string{}
+		for _, f := range bad(Check(t.Context(), h)) {
+			commands[f.ID] = f.Command
+		}
+		for id, form := range map[string]string{"foreign-flow": ofctl, "foreign-port": vsctl} {
+			if want := before + fmt.Sprintf(form, root); commands[id] != want {
+				t.Errorf("%s: %s, want %s", where, commands[id], want)
+			}
+		}
+	}
+	is("its own, in the plugin", inside, w.root)
+	w.status.Origin = ovs.OriginHost
+	is("the host's", "", "")
+	w.status.Origin, h.Root = ovs.OriginOwn, ""
+	is("its own, on the host", "", w.root)
 }
 
 // Every kind that the daemon finds has a fault above that is found as one.

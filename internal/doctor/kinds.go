@@ -61,7 +61,7 @@ var switchKinds = []Kind{
 	},
 	{
 		ID: "foreign-flow", Severity: Warning, Fine: "nobody else has flows on the bridge",
-		Means: "somebody added it to dockstack's bridge; it may get around what keeps networks apart", Mend: "remove it",
+		Means: "somebody added it to dockstack's bridge; it may get around what keeps networks apart. One that outranks dockstack's flows is an error: it takes frames from them", Mend: "remove it",
 	},
 	{
 		ID: "stale-link", Severity: Warning, Fix: true, Fine: "every link of ours is wanted",

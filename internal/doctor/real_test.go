@@ -264,7 +264,9 @@ func TestRealFaults(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	ofctl("add-flow", "dockstack0", "cookie=0x7,table=79,actions=NORMAL")
+	ofctl("add-flow", "dockstack0", "table=0,actions=drop")
 	r.expect("somebody else's things", "foreign-flow", "foreign-port")
+	r.isError("foreign-flow")
 	r.mendByCommands()
 	r.expect("somebody else's things, by the printed commands")
 
@@ -342,16 +344,29 @@ func (r *real) command(id string) string {
 func (r *real) mendByCommands() {
 	r.Helper()
 	for _, f := range bad(Check(r.Context(), r.Host)) {
-		program, rest, _ := strings.Cut(f.Command, " ")
-		if !strings.HasPrefix(program, "ovs-") {
-			continue
+		for command := range strings.SplitSeq(f.Command, " && ") {
+			_, command, inside := strings.Cut(command, " -m ") // this process is the daemon
+			program, rest, _ := strings.Cut(command, " ")
+			if !inside || !strings.HasPrefix(program, "ovs-") {
+				continue
+			}
+			words := strings.Fields(rest)
+			if program == "ovs-vsctl" {
+				words = words[1:] // the database, which Run names itself
+			}
+			if out, err := r.cfg.Run(r.Context(), program, words...); err != nil {
+				r.Errorf("%s: %v: %s", f.Command, err, out)
+			}
 		}
-		words := strings.Fields(rest)
-		if program == "ovs-vsctl" {
-			words = words[1:] // the database, which Run names itself
-		}
-		if out, err := r.cfg.Run(r.Context(), program, words...); err != nil {
-			r.Errorf("%s: %v: %s", f.Command, err, out)
+	}
+}
+
+// isError fails the test unless a finding is one.
+func (r *real) isError(id string) {
+	r.Helper()
+	for _, f := range bad(Check(r.Context(), r.Host)) {
+		if f.ID == id && f.Severity != Error {
+			r.Errorf("%s is a %s: %s", id, f.Severity, f.What)
 		}
 	}
 }

@@ -22,8 +22,30 @@ type Difference struct {
 
 // FlowText is a flow as ovs-ofctl writes it.
 type FlowText struct {
-	Cookie uint64
-	Text   string
+	Cookie          uint64
+	Table, Priority int
+	Text            string
+}
+
+// usualPriority is what ovs-ofctl does not write, as table 0.
+const usualPriority = 32768
+
+// readFlow reads a flow as diff-flows prints it.
+func readFlow(text string) FlowText {
+	flow := FlowText{Priority: usualPriority, Text: text}
+	match, _, _ := strings.Cut(text, " actions=") // a learn has a table, too
+	for field := range strings.FieldsFuncSeq(match, func(r rune) bool { return r == ',' || r == ' ' }) {
+		name, value, _ := strings.Cut(field, "=")
+		switch name {
+		case "cookie":
+			flow.Cookie, _ = strconv.ParseUint(value, 0, 64)
+		case "table":
+			flow.Table, _ = strconv.Atoi(value)
+		case "priority":
+			flow.Priority, _ = strconv.Atoi(value)
+		}
+	}
+	return flow
 }
 
 // compareSeconds bounds a comparison: 60,000 flows are read in 0.5 s on an idle
@@ -119,13 +141,7 @@ func parseDifference(out string) Difference {
 		if len(line) < 2 {
 			continue
 		}
-		flow := FlowText{Text: strings.TrimSpace(line[1:])}
-		for field := range strings.FieldsFuncSeq(flow.Text, func(r rune) bool { return r == ',' || r == ' ' }) {
-			if hex, ok := strings.CutPrefix(field, "cookie=0x"); ok {
-				flow.Cookie, _ = strconv.ParseUint(hex, 16, 64)
-				break
-			}
-		}
+		flow := readFlow(strings.TrimSpace(line[1:]))
 		switch line[0] {
 		case '-':
 			d.Extra = append(d.Extra, flow)
