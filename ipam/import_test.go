@@ -134,7 +134,7 @@ func TestImportClashes(t *testing.T) {
 		{"web 172.16.0.7 02:00:00:00:00:50", `MAC address 02:00:00:00:00:50 is that of "db" in the same network`},
 		{"web 172.16.0.7 0a:d5:ac:10:00:08", `MAC address 0a:d5:ac:10:00:08 is one that dockstack gives out itself; choose one that begins with neither 0a:d5 nor 0e`},
 		{"web 172.16.0.7 03:00:00:00:00:07", `not usable: MAC address 03:00:00:00:00:07 is a group's or empty: the first byte must be even, and not all be zero`},
-		{"web 192.168.1.1", `unknown pool: 192.168.1.1 lies in no network's subnet; create the network first, or name the subnet that it will have`},
+		{"web 192.168.1.1", `unknown pool: 192.168.1.1 lies in no network's subnet; create the network first, or name the subnet that it will have (--subnet)`},
 		{"web 172.16.0.9 172.16.1.0/24", "unknown pool \"172.16.1.0/24\": no network ever had that subnet; did you mean `172.16.0.0/24`, `172.30.0.0/24` or `10.11.0.0/24`?"},
 		{"web 10.9.0.5", `ambiguous: 10.9.0.5 lies in 10.9.0.0/24@one and in 10.9.0.0/24@two; say which pool is meant`},
 		{"web 172.16.0.0", `not usable: 172.16.0.0 in network internal (172.16.0.0/24) is the subnet's network address; choose another`},

@@ -82,7 +82,7 @@ func onePool(addr netip.Addr, pools []*pool, matters func(*pool) bool) (*pool, e
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, fmt.Errorf("%w: %s lies in no network's subnet; create the network first, or name the subnet that it will have", ErrUnknownPool, addr)
+		return nil, fmt.Errorf("%w: %s lies in no network's subnet; create the network first, or name the subnet that it will have (--subnet)", ErrUnknownPool, addr)
 	}
 	ids := make([]string, 0, len(found))
 	for _, p := range found {

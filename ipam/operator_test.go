@@ -72,7 +72,7 @@ func TestRenameLease(t *testing.T) {
 		{"db", "", ipam.ErrNoName, "no container name: say for whom"},
 		{"db", "a b", ipam.ErrNotUsable, `not usable: "a b" can't be a container's name: letters, digits, and _ . - after the first`},
 		{"db", "db", ipam.ErrNotUsable, `not usable: "db" is called that already; choose another`},
-		{"db", "live", ipam.ErrClash, `clash: container "live" runs with 172.16.0.2 in network internal (172.16.0.0/24) since 2026-01-02T03:04:05Z; release live first, or choose another name`},
+		{"db", "live", ipam.ErrClash, `clash: container "live" runs with 172.16.0.2 in network internal (172.16.0.0/24) since 2026-01-02T03:04:05Z; stop it first and release live, or choose another name`},
 		{"db", "there", ipam.ErrClash, `clash: 172.16.0.3 in network internal (172.16.0.0/24) is parked for "there" since 2026-01-02T03:04:05Z; release there first, or choose another name`},
 		{"live", "new", ipam.ErrLive, "the container runs: container \"live\" runs with 172.16.0.2 in network internal (172.16.0.0/24) since 2026-01-02T03:04:05Z; `docker rename live new` renames it, and its address goes with it"},
 	} {
@@ -107,7 +107,7 @@ func TestReserveAs(t *testing.T) {
 	}{
 		{ipam.Reservation{Name: "web", Addr: netip.MustParseAddr("172.16.0.2")}, ipam.ErrAddressTaken, `address is taken: 172.16.0.2 in network internal (172.16.0.0/24) is held by container "live", which runs; stop that one, or choose another address for "web"`},
 		{ipam.Reservation{Name: "web", Addr: netip.MustParseAddr("172.16.0.4")}, ipam.ErrAddressTaken, `address is taken: 172.16.0.4 in network internal (172.16.0.0/24) is kept for container "fixed", which names it (--ip, ipv4_address) and is stopped since 2026-01-02T03:04:05Z; change that one, or release fixed`},
-		{ipam.Reservation{Name: "web", Addr: netip.MustParseAddr("10.0.0.1")}, ipam.ErrUnknownPool, "unknown pool: 10.0.0.1 lies in no network's subnet; create the network first, or name the subnet that it will have"},
+		{ipam.Reservation{Name: "web", Addr: netip.MustParseAddr("10.0.0.1")}, ipam.ErrUnknownPool, "unknown pool: 10.0.0.1 lies in no network's subnet; create the network first, or name the subnet that it will have (--subnet)"},
 		{ipam.Reservation{Name: "nobody"}, ipam.ErrNoLease, "no lease: no name `nobody` in any network"},
 		{ipam.Reservation{Name: "both"}, ipam.ErrAmbiguous, `ambiguous: "both" has 172.16.0.5 in network internal (172.16.0.0/24) and 172.20.0.2 in network other (172.20.0.0/24); say which address`},
 		{ipam.Reservation{Name: "web", Addr: netip.MustParseAddr("172.16.0.9"), MAC: "bad"}, ipam.ErrNotUsable, `not usable: "bad" is no MAC address: want six bytes such as 0a:00:00:00:00:01`},

@@ -59,6 +59,9 @@ func (r *Registry) RenameLease(ctx context.Context, from, to string, pools ...st
 				continue
 			}
 			t.doubt(leaseKey(l.pool.id, there.name))
+			if t.held(there) {
+				return fmt.Errorf("%w: %s; stop it first and release %s, or choose another name", ErrClash, t.keeps(there), to)
+			}
 			return fmt.Errorf("%w: %s; release %s first, or choose another name", ErrClash, t.keeps(there), to)
 		}
 		for _, l := range found {

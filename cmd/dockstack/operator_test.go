@@ -138,6 +138,13 @@ func TestOperatorsWord(t *testing.T) {
 	o.refuses(command.ExitClash, "which runs", "reserve other "+at)
 	o.refuses(command.ExitClash, "172.16.0.60", "reserve db 172.16.0.60")
 	o.refuses(command.ExitNotFound, "lies in no network's subnet", "reserve other 192.0.2.1")
+	o.refuses(command.ExitClash, "stop it first", "rename cache db")
+	o.is("--host node1", "db="+at+" live, cache!=172.16.0.50 parked")
+	o.refuses(command.ExitNotFound, "no host `nosuch`", "ls --host nosuch")
+	if got := o.does("reserve cache 172.16.0.51"); !strings.Contains(got, "before, it had 172.16.0.50") {
+		t.Errorf("a reservation that moves says %q", got)
+	}
+	o.does("reserve cache 172.16.0.50")
 	o.does("reserve db")
 	o.refuses(command.ExitClash, "docker stop db", "release db")
 	o.refuses(command.ExitClash, "docker rename db db2", "rename db db2")
@@ -148,6 +155,11 @@ func TestOperatorsWord(t *testing.T) {
 	o.is("--reserved --address 172.16.0.50", "store!=172.16.0.50 parked")
 	o.does("release db")
 	o.does("release store")
+	o.does("reserve early 10.99.0.5 --subnet 10.99.0.0/24")
+	o.is("", "early!=10.99.0.5 parked")
+	o.refuses(command.ExitClash, "for `early2`", "reserve early2 10.99.0.5 --subnet 10.99.0.0/24")
+	o.refuses(command.ExitNotFound, "--subnet", "reserve other 192.0.2.1")
+	o.does("release early")
 	o.is("", "")
 	if got := o.node.runs("store"); got == "172.16.0.50" {
 		t.Errorf("a released name got %s", got)

@@ -33,8 +33,8 @@ func (c *Client) Hosts(ctx context.Context) ([]Host, error) {
 }
 
 // Reserve keeps an address for a name.
-func (c *Client) Reserve(ctx context.Context, r Reservation) (Lease, error) {
-	return post[Lease](ctx, c, callReserve, r)
+func (c *Client) Reserve(ctx context.Context, r Reserving) (Reserved, error) {
+	return post[Reserved](ctx, c, callReserve, r)
 }
 
 // Release ends what is kept for a name.

@@ -100,25 +100,15 @@ func (s *Server) leases(ctx context.Context, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.backend.Leases(ctx, filter.Match)
+	match, err := s.onLoneHost(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.backend.Leases(ctx, match)
 	if err == nil && len(found) == 0 {
 		err = s.explainNone(ctx, filter)
 	}
 	return listed(found, err)
-}
-
-func (s *Server) reserve(ctx context.Context, r *http.Request) (any, error) {
-	var in Reservation
-	if err := readJSON(r, &in); err != nil {
-		return nil, err
-	}
-	if err := checkName(in.Name); err != nil {
-		return nil, err
-	}
-	if err := s.findPool(ctx, &in); err != nil {
-		return nil, err
-	}
-	return s.backend.Reserve(ctx, in)
 }
 
 func (s *Server) release(ctx context.Context, r *http.Request) (any, error) {

@@ -18,6 +18,10 @@ import (
 
 // Client asks a daemon.
 type Client struct {
+	// Patience is how long the daemon may be silent before it is asked whether it
+	// is there, and then to answer that; 0 for 5 s. It must not change during calls.
+	Patience time.Duration
+
 	socket string
 	http   *http.Client
 }
@@ -50,6 +54,8 @@ type Unreachable struct {
 func (u *Unreachable) Error() string {
 	const wayOut = "`docker plugin ls` says whether it is installed and enabled, `docker plugin enable dockstack-plugin` starts it"
 	switch {
+	case errors.Is(u.Cause, errSilent):
+		return fmt.Sprintf("the daemon does not answer: it takes connections at %s and says nothing; `dockstack doctor` looks at why", Plain(u.Socket))
 	case errors.Is(u.Cause, fs.ErrPermission):
 		return fmt.Sprintf("the daemon's socket %s is not yours to open: be root, or in the group docker (`sudo usermod -aG docker $USER`, then log in again)", Plain(u.Socket))
 	case errors.Is(u.Cause, fs.ErrNotExist), errors.Is(u.Cause, syscall.ENOTDIR):
@@ -93,8 +99,8 @@ func (c *Client) call(ctx context.Context, call string, query url.Values, body i
 	return nil
 }
 
-// open begins a call and returns its answer where that is no error.
-func (c *Client) open(ctx context.Context, call string, query url.Values, body io.Reader) (*http.Response, error) {
+// begin begins a call and returns its answer where that is no error.
+func (c *Client) begin(ctx context.Context, call string, query url.Values, body io.Reader) (*http.Response, error) {
 	method, way := wayOf(call)
 	if len(query) > 0 {
 		way += "?" + query.Encode()
@@ -126,7 +132,7 @@ func (c *Client) open(ctx context.Context, call string, query url.Values, body i
 func (c *Client) failed(ctx context.Context, err error) error {
 	var away *Unreachable
 	switch {
-	case errors.As(err, &away):
+	case errors.As(err, &away), errors.As(context.Cause(ctx), &away):
 		return away
 	case ctx.Err() != nil:
 		return fmt.Errorf("the daemon's answer was not waited for: %w", context.Cause(ctx))
@@ -148,16 +154,15 @@ func (c *Client) Watch(ctx context.Context, since uint64, begun func(), fn func(
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	resp, err := c.open(ctx, callWatch, query, nil)
+	// A daemon that hangs sends no signs of life.
+	silent := time.AfterFunc(2*c.patience(), func() { cancel(&Unreachable{Socket: c.socket, Cause: errSilent}) })
+	defer silent.Stop()
+	resp, err := c.begin(ctx, callWatch, query, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	// A daemon that hangs sends no signs of life.
-	silent := time.AfterFunc(3*heartbeat, func() {
-		cancel(&Unreachable{Socket: c.socket, Cause: fmt.Errorf("it has sent nothing for %s", 3*heartbeat)})
-	})
-	defer silent.Stop()
+	silent.Reset(3 * heartbeat)
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxBody)
 	for lines.Scan() {

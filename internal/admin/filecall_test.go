@@ -96,7 +96,7 @@ func TestSlowFileHoldsUpNoCall(t *testing.T) {
 	if _, err := c.Leases(t.Context(), admin.Filter{}); err != nil {
 		t.Errorf("ls: %v", err)
 	}
-	if _, err := c.Reserve(t.Context(), admin.Reservation{Name: "web", Address: netip.MustParseAddr("172.16.0.50")}); err != nil {
+	if _, err := c.Reserve(t.Context(), admin.Reserving{Reservation: admin.Reservation{Name: "web", Address: netip.MustParseAddr("172.16.0.50")}}); err != nil {
 		t.Errorf("reserve: %v", err)
 	}
 }

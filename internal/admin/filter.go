@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"path"
@@ -73,11 +74,14 @@ func ParseFilter(q url.Values) (Filter, error) {
 func (f Filter) check() error {
 	for _, state := range f.States {
 		if !slices.Contains(States, strings.ToLower(state)) {
-			return Errorf(CodeUsage, "no state `%s`%s; the states are %s", Plain(state), nearest.Hint(state, States), strings.Join(States, ", "))
+			return Errorf(CodeUsage, "no state `%s`%s", Plain(state), nearest.HintAnd(state, States, "the states are "+strings.Join(States, ", ")))
 		}
 	}
-	for _, list := range f.fields() {
+	for key, list := range f.fields() {
 		for _, word := range *list {
+			if word == "" {
+				return Errorf(CodeUsage, "the word for %s is empty; leave it out for all", key)
+			}
 			if _, err := path.Match(word, ""); err != nil {
 				return Errorf(CodeUsage, "`%s` is no pattern: a `[` needs its `]`; `\\[` stands for the character itself", Plain(word))
 			}
@@ -88,7 +92,25 @@ func (f Filter) check() error {
 			return err
 		}
 	}
+	for _, word := range f.MACs {
+		if _, ok := parseMAC(word); !ok && !isPattern(word) {
+			return Errorf(CodeUsage, "`%s` is no MAC address; ask for one such as 02:00:00:00:01:1f, or a pattern such as '02:*'", Plain(shorten(word)))
+		}
+	}
 	return nil
+}
+
+// parseMAC is a MAC address as dockstack writes it.
+func parseMAC(word string) (string, bool) {
+	hw, err := net.ParseMAC(word)
+	return hw.String(), err == nil && len(hw) == 6
+}
+
+func fitsMAC(word, is string) bool {
+	if mac, ok := parseMAC(word); ok {
+		word = mac
+	}
+	return is != "" && fitsWord(word, is)
 }
 
 func checkAddress(word string) error {
@@ -113,7 +135,7 @@ func isPattern(word string) bool { return strings.ContainsAny(word, `*?[\`) }
 func (f Filter) Match(l Lease) bool {
 	return fits(f.Names, l.Name) &&
 		(len(f.Addresses) == 0 || slices.ContainsFunc(f.Addresses, func(w string) bool { return fitsAddr(w, l.Address) })) &&
-		fits(f.MACs, l.MAC) &&
+		(len(f.MACs) == 0 || slices.ContainsFunc(f.MACs, func(w string) bool { return fitsMAC(w, l.MAC) })) &&
 		fits(f.Networks, l.Network, l.Overlay, l.Pool, subnetOf(l.Pool)) &&
 		fits(f.Hosts, l.Host, l.HostID) &&
 		(len(f.States) == 0 || slices.ContainsFunc(f.States, func(w string) bool { return fitsState(w, l) }))

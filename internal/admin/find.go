@@ -80,6 +80,24 @@ func (s *Server) explainNames(ctx context.Context, f Filter) error {
 	return nil
 }
 
+// onLoneHost is Match where all names are on the only host that there is: none
+// says so.
+func (s *Server) onLoneHost(ctx context.Context, f Filter) (func(Lease) bool, error) {
+	if len(f.Hosts) == 0 {
+		return f.Match, nil
+	}
+	hosts, err := s.backend.Hosts(ctx)
+	if err != nil || len(hosts) != 1 || !hosts[0].Self {
+		return f.Match, err
+	}
+	return func(l Lease) bool {
+		if l.HostID == "" && l.Host == "" {
+			l.HostID, l.Host = hosts[0].ID, hosts[0].Name
+		}
+		return f.Match(l)
+	}, nil
+}
+
 // noName is the error for a name that nothing is kept for.
 func (s *Server) noName(ctx context.Context, name string) error {
 	found, err := s.backend.Leases(ctx, func(Lease) bool { return true })

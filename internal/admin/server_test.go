@@ -67,7 +67,7 @@ func TestCalls(t *testing.T) {
 		{"pools", `"network":"internal"`, func() (any, error) { return c.Pools(ctx) }},
 		{"hosts", `"name":"node2"`, func() (any, error) { return c.Hosts(ctx) }},
 		{"reserve", `"name":"web"`, func() (any, error) {
-			return c.Reserve(ctx, admin.Reservation{Name: "web", Address: addr("172.16.0.50"), Network: "internal"})
+			return c.Reserve(ctx, admin.Reserving{Reservation: admin.Reservation{Name: "web", Address: addr("172.16.0.50"), Network: "internal"}})
 		}},
 		{"rename", `null`, func() (any, error) {
 			return nil, c.Rename(ctx, admin.Rename{Target: admin.Target{Name: "web", Network: "INTERNAL"}, To: "www"})
@@ -162,15 +162,15 @@ func TestRefusals(t *testing.T) {
 			return err
 		}},
 		{"name that none can have", admin.CodeUsage, "`a b` can't be a container's name", func() error {
-			_, err := c.Reserve(ctx, admin.Reservation{Name: "a b", Address: addr("172.16.0.1")})
+			_, err := c.Reserve(ctx, admin.Reserving{Reservation: admin.Reservation{Name: "a b", Address: addr("172.16.0.1")}})
 			return err
 		}},
 		{"address of another network", admin.CodeUsage, "10.1.1.1 is no address of network `internal`, which has 172.16.0.0/16", func() error {
-			_, err := c.Reserve(ctx, admin.Reservation{Name: "web", Address: addr("10.1.1.1"), Network: "internal"})
+			_, err := c.Reserve(ctx, admin.Reserving{Reservation: admin.Reservation{Name: "web", Address: addr("10.1.1.1"), Network: "internal"}})
 			return err
 		}},
 		{"taken address", admin.CodeClash, "172.16.0.31 is rabbitmq1's", func() error {
-			_, err := c.Reserve(ctx, admin.Reservation{Name: "web", Address: addr("172.16.0.31")})
+			_, err := c.Reserve(ctx, admin.Reserving{Reservation: admin.Reservation{Name: "web", Address: addr("172.16.0.31")}})
 			return err
 		}},
 		{"running name", admin.CodeClash, "stop it first", func() error { return c.Release(ctx, admin.Target{Name: "rabbitmq1"}) }},

@@ -46,6 +46,8 @@ type Program struct {
 	Out, Err io.Writer
 	Getenv   func(string) string
 	Now      func() time.Time
+	// Patience is the client's, 0 for the usual.
+	Patience time.Duration
 	// Terminal is how many columns the terminal has that w is, if it is one.
 	Terminal func(w io.Writer) (columns int, ok bool)
 }

@@ -72,7 +72,7 @@ func (a *app) ask(ctx context.Context, q admin.Question, from string) error {
 	}
 	q.Type = strings.ToUpper(q.Type)
 	if _, known := dns.StringToType[q.Type]; !known && q.Type != "" {
-		return usage("no DNS type `%s`%s; some are %s", q.Type, nearest.Hint(q.Type, dnsTypes), strings.Join(dnsTypes, ", "))
+		return usage("no DNS type `%s`%s", q.Type, nearest.HintAnd(q.Type, dnsTypes, "some are "+strings.Join(dnsTypes, ", ")))
 	}
 	if _, ok := dns.IsDomainName(q.Name); !ok || q.Name == "" {
 		return usage("`%s` is no DNS name: at most 255 bytes, in labels of at most 63, with dots between them", q.Name)

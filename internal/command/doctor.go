@@ -44,7 +44,12 @@ can't be reached.`,
 }
 
 func (a *app) doctor(ctx context.Context, mode admin.DoctorMode, all bool) error {
-	report, err := a.daemon().Doctor(ctx, mode)
+	var report admin.Report
+	// The doctor takes its time: whether there is one is asked first.
+	err := a.daemon().Answers(ctx)
+	if err == nil {
+		report, err = a.daemon().Doctor(ctx, mode)
+	}
 	var away *admin.Unreachable
 	if errors.As(err, &away) {
 		report.Findings = a.localFindings(ctx)

@@ -89,7 +89,7 @@ func checkFormat(format string, among []string) error {
 	if format == "" || slices.Contains(among, format) {
 		return nil
 	}
-	return usage("no format `%s`%s; there are %s", format, nearest.Hint(format, among), strings.Join(among, ", "))
+	return usage("no format `%s`%s", format, nearest.HintAnd(format, among, "there are "+strings.Join(among, ", ")))
 }
 
 func parseSubnets(words []string) ([]netip.Prefix, error) {

@@ -34,6 +34,9 @@ there is none of is an error (exit code 3), a pattern that nothing fits is not.`
   dockstack ls --host node2 --json`,
 		Args: takes("[NAME...]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := noEmptyWord(cmd, args); err != nil {
+				return err
+			}
 			f.Names = append(slices.Clone(f.Names), args...)
 			if reserved {
 				f.States = append(f.States, admin.StateReserved)
@@ -60,6 +63,21 @@ there is none of is an error (exit code 3), a pattern that nothing fits is not.`
 	return cmd
 }
 
+// noEmptyWord refuses what a shell variable that is not set leaves: without the
+// word all would be listed, which is not what was meant.
+func noEmptyWord(cmd *cobra.Command, args []string) error {
+	for _, flag := range []string{"name", "address", "mac", "network", "host", "state"} {
+		words, err := cmd.Flags().GetStringSlice(flag)
+		if err == nil && cmd.Flags().Changed(flag) && (len(words) == 0 || slices.Contains(words, "")) {
+			return usage("--%s has an empty word, as of a shell variable that is not set; leave it out for all", flag)
+		}
+	}
+	if slices.Contains(args, "") {
+		return usage("a NAME is empty, as of a shell variable that is not set; leave it out for all")
+	}
+	return nil
+}
+
 func (a *app) ls(ctx context.Context, f admin.Filter) error {
 	found, err := a.daemon().Leases(ctx, f)
 	if err != nil {
@@ -69,7 +87,11 @@ func (a *app) ls(ctx context.Context, f admin.Filter) error {
 		return a.printJSON(found)
 	}
 	if len(found) == 0 {
-		a.notef("nothing fits\n")
+		if len(f.Query()) > 0 {
+			a.notef("nothing fits\n")
+		} else {
+			a.notef("no names yet: a name comes with its first container on one of dockstack's networks, with `dockstack reserve` or with `dockstack import`\n")
+		}
 		return nil
 	}
 	slices.SortStableFunc(found, func(x, y admin.Lease) int { return strings.Compare(networkOf(x), networkOf(y)) })

@@ -17,6 +17,44 @@ import (
 // here is this folder: tests may go elsewhere.
 var here, _ = os.Getwd()
 
+// No names at all is no error, and says how they come; an empty word is one.
+func TestLsWithoutNames(t *testing.T) {
+	w := newWorld(t)
+	w.fails(ExitUsage, "a NAME is empty", "ls", "")
+	for _, mac := range []string{"02-00-00-00-00-28", "02:00:*"} {
+		if got := w.does("ls", "--mac", mac); !strings.Contains(got, "mariadb") || strings.Contains(got, "rabbit") {
+			t.Errorf("ls --mac %s says %q", mac, got)
+		}
+	}
+	w.HostsNow = w.HostsNow[:1]
+	w.Put(admin.Lease{Name: "alone", Pool: "172.16.0.0/16", State: admin.StateParked})
+	if got := w.does("ls", "--host", "node1"); !strings.Contains(got, "alone") {
+		t.Errorf("ls --host of the only one says %q", got)
+	}
+	w.Clear()
+	if got := w.runs("ls"); got.code != ExitDone || got.out != "" || !strings.Contains(got.err, "no names yet") || !strings.Contains(got.err, "dockstack reserve") {
+		t.Errorf("ls without names: %+v", got)
+	}
+	if got := w.does("ls", "--json"); got != "[]\n" {
+		t.Errorf("ls --json without names says %q", got)
+	}
+}
+
+// What a name had before it was reserved elsewhere is told, and a subnet may be
+// yet to come.
+func TestReserveTellsWhatWas(t *testing.T) {
+	w := newWorld(t)
+	if got := w.does("reserve", "mariadb", "172.16.0.41"); !strings.Contains(got, "before, it had 172.16.0.40") {
+		t.Errorf("reserve says %q", got)
+	}
+	if got := w.does("reserve", "mariadb", "172.16.0.41"); strings.Contains(got, "before") {
+		t.Errorf("the same again says %q", got)
+	}
+	if got := w.does("reserve", "early", "10.99.0.5", "--subnet", "10.99.0.0/24"); !strings.Contains(got, "10.99.0.5 in 10.99.0.0/24 is reserved for early") {
+		t.Errorf("reserve --subnet says %q", got)
+	}
+}
+
 // golden compares with a file of testdata.
 func golden(t *testing.T, name, got string) {
 	t.Helper()

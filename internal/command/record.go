@@ -36,7 +36,7 @@ func recordType(word string) (string, error) {
 	if slices.Contains(recordTypes, up) {
 		return up, nil
 	}
-	return "", usage("no type of record `%s`%s; there are %s", word, nearest.Hint(up, recordTypes), strings.Join(recordTypes, ", "))
+	return "", usage("no type of record `%s`%s", word, nearest.HintAnd(up, recordTypes, "there are "+strings.Join(recordTypes, ", ")))
 }
 
 func (a *app) recordAddCommand() *cobra.Command {

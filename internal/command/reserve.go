@@ -13,26 +13,38 @@ import (
 )
 
 func (a *app) reserveCommand() *cobra.Command {
-	var r admin.Reservation
+	var r admin.Reserving
+	subnet := ""
 	cmd := a.jsonFlag(&cobra.Command{
 		Use:   "reserve NAME [ADDRESS]",
 		Short: "Keep an address for a name",
 		Long: `Keeps an address for a container's name, for good: it goes to nobody else, also
-while no container has the name, and where the network is yet to be created with
-the address in its subnet. Without ADDRESS the name keeps the one that it has.
+while no container has the name. Without ADDRESS the name keeps the one that it
+has. With --subnet the network may be yet to come: the one that is created with
+that subnet takes the address over.
 
 It is refused (exit code 4) where a running container has the address, or where
 it is reserved for another name. The name of a running container keeps the
 address with which it runs. An address that is only parked for another name is
-taken from it.`,
+taken from it, except with --subnet, which goes by the rules of ` + "`dockstack import`" + `.`,
 		Example: `  dockstack reserve rabbitmq1 172.16.0.31
   dockstack reserve rabbitmq1 172.16.0.31 --mac 02:00:00:00:01:1f
-  dockstack reserve web --network internal`,
+  dockstack reserve web --network internal
+  dockstack reserve web 172.16.0.40 --subnet 172.16.0.0/16`,
 		Args: takes("NAME [ADDRESS]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Name = args[0]
-			if err := notBoth(cmd, "network", "pool"); err != nil {
-				return err
+			for _, flags := range [][2]string{{"network", "pool"}, {"subnet", "network"}, {"subnet", "pool"}} {
+				if err := notBoth(cmd, flags[0], flags[1]); err != nil {
+					return err
+				}
+			}
+			if cmd.Flags().Changed("subnet") {
+				subnets, err := parseSubnets([]string{subnet})
+				if err != nil {
+					return err
+				}
+				r.Subnet = subnets[0]
 			}
 			if len(args) > 1 {
 				var err error
@@ -52,12 +64,17 @@ taken from it.`,
 			if a.json {
 				return a.printJSON(l)
 			}
-			a.printf("%s in %s is reserved for %s (%s)\n", l.Address, admin.Plain(networkOf(l)), admin.Plain(l.Name), l.MAC)
+			before := ""
+			if l.Before.IsValid() {
+				before = "; before, it had " + l.Before.String()
+			}
+			a.printf("%s in %s is reserved for %s (%s)%s\n", l.Address, admin.Plain(networkOf(l.Lease)), admin.Plain(l.Name), l.MAC, before)
 			return nil
 		},
 		ValidArgsFunction: a.completeName,
 	})
 	cmd.Flags().StringVar(&r.MAC, "mac", "", "the MAC address that the container is to have (default: the one that follows from the address)")
+	cmd.Flags().StringVar(&subnet, "subnet", "", "the subnet that the address lies in and whose network may be yet to come, such as 172.16.0.0/16")
 	a.networkFlags(cmd, &r.Network, &r.Pool)
 	return cmd
 }

@@ -41,6 +41,7 @@ type app struct {
 func (a *app) daemon() *admin.Client {
 	if a.client == nil {
 		a.client = admin.NewClient(cmp.Or(a.socket, a.Getenv(envSocket), admin.Socket))
+		a.client.Patience = a.Patience
 	}
 	return a.client
 }

@@ -41,7 +41,7 @@ Kinds: ` + strings.Join(admin.EventKinds[:8], ", ") + `,
 			w.names = append(slices.Clone(w.names), args...)
 			for _, k := range w.kinds {
 				if !slices.Contains(admin.EventKinds, k) {
-					return usage("no kind of event `%s`%s; the kinds are %s", k, nearest.Hint(k, admin.EventKinds), strings.Join(admin.EventKinds, ", "))
+					return usage("no kind of event `%s`%s", k, nearest.HintAnd(k, admin.EventKinds, "the kinds are "+strings.Join(admin.EventKinds, ", ")))
 				}
 			}
 			return a.watch(cmd.Context(), w)

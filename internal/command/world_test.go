@@ -35,6 +35,8 @@ type world struct {
 	env     map[string]string
 	stdin   string
 	name    string
+	// patience is the client's, 0 for the usual.
+	patience time.Duration
 }
 
 func newWorld(t *testing.T) *world {
@@ -81,8 +83,9 @@ func (w *world) runsUntil(ctx context.Context, also io.Writer, args ...string) s
 	p := Program{
 		Name: w.name, Version: "1.0", Daemon: func() int { return 7 },
 		In: strings.NewReader(w.stdin), Out: to, Err: &errs,
-		Getenv: func(name string) string { return w.env[name] },
-		Now:    func() time.Time { return admintest.At },
+		Getenv:   func(name string) string { return w.env[name] },
+		Now:      func() time.Time { return admintest.At },
+		Patience: w.patience,
 		Terminal: func(io.Writer) (int, bool) {
 			return w.columns, w.columns > 0
 		},

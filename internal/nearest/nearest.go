@@ -73,6 +73,15 @@ func Hint(want string, all []string) string {
 	return "; did you mean " + strings.Join(found[:last], ", ") + " or " + found[last] + "?"
 }
 
+// HintAnd is Hint, and what else there is to know of what to choose from.
+func HintAnd(want string, all []string, more string) string {
+	hint := Hint(want, all)
+	if hint == "" || more == "" {
+		return "; " + more
+	}
+	return hint + " " + strings.ToUpper(more[:1]) + more[1:]
+}
+
 // fold is the word as it is compared.
 func fold(word string) []rune {
 	if len(word) > maxWord {

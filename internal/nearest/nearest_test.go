@@ -49,6 +49,18 @@ func TestHint(t *testing.T) {
 	}
 }
 
+func TestHintAnd(t *testing.T) {
+	all := []string{"live", "parked"}
+	for want, is := range map[string]string{
+		"liev": "; did you mean `live`? The states are two",
+		"zzzz": "; the states are two",
+	} {
+		if got := HintAnd(want, all, "the states are two"); got != is {
+			t.Errorf("the hint for %q is %q, want %q", want, got, is)
+		}
+	}
+}
+
 func FuzzOf(f *testing.F) {
 	f.Add("web", "wbe")
 	f.Add("\x00\xff", "é")

@@ -82,6 +82,13 @@ func (d *Daemon) Put(l admin.Lease) {
 	d.leases = append(d.leases, l)
 }
 
+// Clear forgets all leases.
+func (d *Daemon) Clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.leases = nil
+}
+
 // Asked is the last question.
 func (d *Daemon) Asked() admin.Question {
 	d.mu.Lock()
@@ -146,6 +153,9 @@ func (d *Daemon) Reserve(_ context.Context, r admin.Reservation) (admin.Lease, e
 	l := admin.Lease{Name: r.Name, Address: r.Address, MAC: cmp.Or(r.MAC, "0a:d5:00:00:00:01"), Network: "internal", Pool: cmp.Or(r.Pool, "172.16.0.0/16"), State: admin.StateParked, Reserved: true, Since: At}
 	if i := d.index(r.Name); i >= 0 {
 		d.leases[i].Reserved = true
+		if r.Address.IsValid() {
+			d.leases[i].Address = r.Address
+		}
 		return d.leases[i], d.Fails
 	}
 	d.leases = append(d.leases, l)
@@ -201,6 +211,11 @@ func (d *Daemon) Import(_ context.Context, in admin.Import) (admin.Plan, error) 
 		return plan, admin.Errorf(admin.CodeClash, "clash")
 	}
 	plan.Done = !in.DryRun
+	for _, r := range plan.New {
+		if plan.Done && d.index(r.Name) < 0 {
+			d.leases = append(d.leases, admin.Lease{Name: r.Name, Address: r.Address, MAC: r.MAC, Pool: strings.Join(plan.Pools, ""), State: admin.StateParked, Reserved: true, Since: At})
+		}
+	}
 	return plan, d.Fails
 }
 
