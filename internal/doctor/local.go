@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,6 +61,9 @@ func (l localHost) look(ctx context.Context) []Finding {
 		for _, f := range all {
 			f = complete(f)
 			f.Fix = false // there is nobody to do it
+			if slices.ContainsFunc(out, func(o Finding) bool { return o.ID == f.ID && o.Subject == f.Subject }) {
+				continue
+			}
 			out = append(out, f)
 		}
 	}
@@ -123,6 +127,24 @@ func dial(ctx context.Context, path string) error {
 	return c.Close()
 }
 
+// answers is whether somebody answers on a socket, whatever it says.
+func (l localHost) answers(ctx context.Context, socket string) bool {
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
+	defer cancel()
+	t := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", l.path(socket))
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://dockstack/v1/version", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return ctx.Err() == nil // it hung up, as one that has too much to do
+	}
+	return resp.Body.Close() == nil
+}
+
 // plugins looks whether ours is there and on.
 func (l localHost) plugins(ours []engine.ViewPlugin) []Finding {
 	if len(ours) == 0 {
@@ -156,8 +178,10 @@ func (l localHost) daemon(ctx context.Context, plugin string) []Finding {
 	err := dial(ctx, l.path(adminSocket))
 	f := Finding{ID: "daemon-socket", Command: again}
 	switch {
-	case err == nil:
+	case err == nil && l.answers(ctx, adminSocket):
 		return nil
+	case err == nil:
+		f.ID, f.What = "daemon-silent", "the daemon takes connections on "+adminSocket+" and does not answer: it hangs, or was stopped"
 	case errors.Is(err, fs.ErrPermission):
 		f.What = "you may not ask the daemon: " + adminSocket + " is for root and the group docker"
 		f.Command = "sudo dockstack doctor   # or join the group docker: sudo usermod -aG docker $USER, and log in anew"

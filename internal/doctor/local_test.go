@@ -123,6 +123,7 @@ func TestLocal(t *testing.T) {
 		"a mount gone":  {func(d *desk) { d.plugins = strings.Replace(d.plugins, `"/run"`, `"/srv/gone"`, 1) }, "plugin-mount", "/srv/gone", "mkdir -p /srv/gone"},
 		"no daemon":     {func(d *desk) { _ = os.Remove(filepath.Join(d.root, adminSocket)) }, "daemon-socket", "is not there", "docker plugin disable -f dockstack-plugin && docker plugin enable dockstack-plugin"},
 		"a dead daemon": {func(d *desk) { _ = os.Remove(filepath.Join(d.root, adminSocket)); d.deadSocket(adminSocket) }, "daemon-socket", "refused", "docker plugin disable"},
+		"a stopped one": {func(d *desk) { _ = os.Remove(filepath.Join(d.root, adminSocket)); d.listen(adminSocket, nil) }, "daemon-silent", "does not answer", "docker plugin disable -f"},
 		"a silent one": {func(d *desk) {
 			past := time.Now().Add(-time.Hour)
 			_ = os.Chtimes(filepath.Join(d.root, statusFile), past, past)
