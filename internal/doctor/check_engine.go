@@ -37,6 +37,8 @@ const (
 type engineSeen struct {
 	view engine.View
 	err  error
+	// frozen: it took the question, and gave no answer.
+	frozen bool
 }
 
 // ask returns what the engine says; it's asked once a look.
@@ -46,6 +48,7 @@ func (x *exam) ask(ctx context.Context) (engine.View, error) {
 		defer cancel()
 		x.eng = &engineSeen{}
 		x.eng.view, x.eng.err = x.Engine.Look(ctx)
+		x.eng.frozen = errors.Is(x.eng.err, context.DeadlineExceeded)
 	}
 	return x.eng.view, x.eng.err
 }
@@ -85,7 +88,12 @@ func (x *exam) network(id string) string {
 
 func (x *exam) engineAnswers(ctx context.Context) error {
 	if _, err := x.ask(ctx); err != nil {
-		x.add(Finding{ID: "engine-away", What: fmt.Sprintf("the engine does not answer: %v", err), Command: "systemctl start docker"})
+		f := Finding{ID: "engine-away", What: fmt.Sprintf("the engine does not answer: %v", err), Command: "systemctl start docker"}
+		if x.eng.frozen {
+			f.Severity, f.Command = Error, "journalctl -u docker -n 50"
+			f.Why = "it takes connections and says nothing: no container can be started or stopped, and containers could not be compared"
+		}
+		x.add(f)
 	}
 	return nil
 }

@@ -17,9 +17,12 @@ func (x *exam) links(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var unknown error
 	for _, l := range links {
 		switch {
 		case want.Links[l.Name]:
+		case strings.HasPrefix(l.Alias, aliasMark) && !want.Known:
+			unknown = errUnknown
 		case strings.HasPrefix(l.Alias, aliasMark):
 			x.add(Finding{ID: "stale-link", Subject: l.Name, What: fmt.Sprintf("interface %s is dockstack's and belongs to nothing (%s)", l.Name, short(l.Alias))})
 		case ourName(l.Name) && want.Ports[l.Name] == "":
@@ -29,7 +32,7 @@ func (x *exam) links(ctx context.Context) error {
 			})
 		}
 	}
-	return nil
+	return unknown
 }
 
 // raised looks for links of ours that somebody set down or made smaller.

@@ -1,12 +1,15 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +35,8 @@ const (
 
 func (x *exam) store(context.Context) error {
 	if err := x.Store.Closed(); err != nil {
-		x.add(Finding{ID: "store-closed", What: "the store is not used: " + strings.ReplaceAll(err.Error(), "\n", "; "), Command: "cat /run/dockstack/status"})
+		text := strings.ReplaceAll(err.Error(), "\n", "; ")
+		x.add(Finding{ID: "store-closed", What: "the store is not used: " + text, Command: cmp.Or(mendSetting(text, x.plugin()), "cat /run/dockstack/status")})
 	}
 	if x.alone() {
 		return nil
@@ -53,7 +57,47 @@ func (x *exam) storeMode(context.Context) error {
 		}
 		return err
 	}
-	return nil
+	dir := filepath.Dir(x.State)
+	text, err := writable(x.path(dir), dir)
+	if text != "" {
+		x.add(Finding{ID: "store-mode", Subject: dir, What: text, Command: "chmod go-w " + quote(dir)})
+	}
+	return err
+}
+
+// writable says that others may write to a folder, and so replace what is in it.
+func writable(path, name string) (string, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&othersWrite != 0 {
+		return fmt.Sprintf("%s has the mode %#o: others may replace what is in it", name, info.Mode().Perm()), nil
+	}
+	return "", nil
+}
+
+const othersWrite = 0o022
+
+// badSetting is how the daemon names a setting that it can't understand.
+var badSetting = regexp.MustCompile(`setting (DOCKSTACK_[A-Z0-9_]+)=`)
+
+// mendSetting changes the settings that a text complains of, "" where there are
+// none.
+func mendSetting(text, plugin string) string {
+	var names []string
+	for _, m := range badSetting.FindAllStringSubmatch(text, -1) {
+		if word := m[1] + "=VALUE"; !slices.Contains(names, word) {
+			names = append(names, word)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return setPlugin(plugin, names...)
 }
 
 // tooOpen says that others may read or write a file.

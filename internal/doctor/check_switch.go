@@ -79,11 +79,16 @@ func (x *exam) ports(ctx context.Context) error {
 		return err
 	}
 	bridge, socket := x.Switch.Bridge()
+	var unknown error
 	for _, p := range ports {
 		if want.Ports[p.Name] != "" {
 			continue
 		}
 		if p.Facts[ownerKey] == ownerName {
+			if !want.Known {
+				unknown = errUnknown
+				continue
+			}
 			x.add(Finding{ID: "stale-port", Subject: p.Name, What: fmt.Sprintf("port %s is on the bridge %s and belongs to nothing", p.Name, bridge)})
 			continue
 		}
@@ -92,8 +97,11 @@ func (x *exam) ports(ctx context.Context) error {
 			Command: x.atSwitch("ovs-vsctl --db=unix:", socket, fmt.Sprintf(" del-port %s %s", bridge, quote(p.Name))),
 		})
 	}
-	return nil
+	return unknown
 }
+
+// errUnknown keeps what may be a network's from being said to be nobody's.
+var errUnknown = errors.New("the networks are not known while the store is not open")
 
 // atSwitch is a command of Open vSwitch's that names a socket. Our own switch's
 // programs are in the plugin alone, where the host's files are elsewhere; there
@@ -185,8 +193,11 @@ func (x *exam) restart() string {
 
 // set changes the plugin's settings.
 func (x *exam) set(settings ...string) string {
-	return "docker plugin disable -f " + x.plugin() + " && docker plugin set " + x.plugin() + " " + strings.Join(settings, " ") +
-		" && docker plugin enable " + x.plugin()
+	return setPlugin(x.plugin(), settings...)
+}
+
+func setPlugin(plugin string, settings ...string) string {
+	return "docker plugin disable -f " + plugin + " && docker plugin set " + plugin + " " + strings.Join(settings, " ") + " && docker plugin enable " + plugin
 }
 
 // quote makes one word of a text for a shell.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -186,7 +187,18 @@ var faults = map[string]fault{
 	"a resolver of each container's own": {func(t *testing.T, w *world, _ *Host) { t.Helper(); w.file(t, daemonJSON, `{"dns":["127.0.0.1"]}`) }, "engine-settings", Error, "127.0.0.1", "jq 'del", ""},
 	"no iptables":                        {func(t *testing.T, w *world, _ *Host) { t.Helper(); w.file(t, daemonJSON, `{"iptables":false}`) }, "engine-settings", Warning, `"iptables" off`, "systemctl restart docker", ""},
 	"store closed":                       {func(_ *testing.T, w *world, _ *Host) { w.closed = errors.New("store is damaged\nx") }, "store-closed", Error, "store is damaged; x", "cat /run/dockstack/status", ""},
-	"etcd away":                          {func(_ *testing.T, w *world, _ *Host) { w.away = errors.New("etcd refuses connections") }, "store-away", Error, "etcd refuses connections", "etcdctl endpoint health", ""},
+	"a bad setting": {func(_ *testing.T, w *world, _ *Host) {
+		w.closed = errors.New(`setting DOCKSTACK_VTEP="x": want an address`)
+		w.wanted.Known, w.wanted.Ports, w.wanted.Links = false, nil, nil // the gateways are somebody's, and nobody says whose
+	}, "store-closed", Error, "DOCKSTACK_VTEP", "docker plugin disable -f dockstack-plugin && docker plugin set dockstack-plugin DOCKSTACK_VTEP=VALUE && docker plugin enable dockstack-plugin", ""},
+	"a frozen engine": {func(_ *testing.T, w *world, _ *Host) { w.engineErr = fmt.Errorf("ask: %w", context.DeadlineExceeded) }, "engine-away", Error, "does not answer", "journalctl -u docker", ""},
+	"the store's folder open to all": {func(t *testing.T, w *world, _ *Host) {
+		t.Helper()
+		if err := os.Chmod(filepath.Join(w.root, filepath.Dir(stateFile)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}, "store-mode", Warning, "0777", "chmod go-w /var/lib/dockstack", "chmod"},
+	"etcd away": {func(_ *testing.T, w *world, _ *Host) { w.away = errors.New("etcd refuses connections") }, "store-away", Error, "etcd refuses connections", "etcdctl endpoint health", ""},
 	"store open to all": {func(t *testing.T, w *world, _ *Host) {
 		t.Helper()
 		if err := os.Chmod(filepath.Join(w.root, stateFile), 0o644); err != nil {

@@ -88,6 +88,7 @@ func newWorld(t *testing.T) (*world, Host) {
 		eps:  []fabric.Endpoint{{ID: "e1", Network: "n1", Addrs: []netip.Addr{webAt}}},
 		dead: map[string]bool{},
 		wanted: fabric.Wanted{
+			Known:  true,
 			Ports:  map[string]string{"dse00000000001": "endpoint e1", "dsg00000000001": "gateway of network n1", "dsv7": "tunnel"},
 			Links:  map[string]bool{"dse00000000001": true, "dsg00000000001": true, "dsv7": true},
 			Raised: map[string]int{"dse00000000001": 1450, "dsg00000000001": 1450, "o-ds1": 1450, "dsv7": 1450},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -78,6 +79,14 @@ var mends = []mend{
 		do: func(_ context.Context, h Host) error {
 			if err := os.Chmod(h.path(h.State), 0o600); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return fmt.Errorf("take others' rights to %s away: %w", h.State, err)
+			}
+			dir := filepath.Dir(h.State)
+			info, err := os.Stat(h.path(dir))
+			if err == nil && info.Mode().Perm()&othersWrite != 0 {
+				err = os.Chmod(h.path(dir), info.Mode()&^othersWrite)
+			}
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("take others' rights to %s away: %w", dir, err)
 			}
 			return nil
 		},

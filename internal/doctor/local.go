@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (l localHost) look(ctx context.Context) []Finding {
 	if enabled || len(found) > 0 {
 		add(l.daemon(ctx, pluginName(v.Plugins))...)
 	}
-	add(l.status(enabled)...)
+	add(l.status(enabled, pluginName(v.Plugins))...)
 	add(l.state(ours, enabled, len(found) == 0)...)
 	if !enabled && len(found) == 0 {
 		add(l.leftovers()...)
@@ -194,7 +195,7 @@ func (l localHost) daemon(ctx context.Context, plugin string) []Finding {
 }
 
 // status reads what the daemon wrote last.
-func (l localHost) status(enabled bool) []Finding {
+func (l localHost) status(enabled bool, plugin string) []Finding {
 	text, err := os.ReadFile(l.path(statusFile))
 	if err != nil {
 		return nil // whether it runs, others say
@@ -212,7 +213,7 @@ func (l localHost) status(enabled bool) []Finding {
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
 		if _, why, ok := strings.Cut(line, "NOT USED: "); ok {
-			out = append(out, Finding{ID: "daemon-problem", Subject: why, What: "the store is not used: " + why, Command: "cat " + statusFile})
+			out = append(out, Finding{ID: "daemon-problem", Subject: why, What: "the store is not used: " + why, Command: cmp.Or(mendSetting(why, plugin), "cat "+statusFile)})
 		}
 		if _, why, ok := strings.Cut(line, "NOT UP: "); ok {
 			out = append(out, Finding{ID: "daemon-problem", Subject: why, What: "the switch is not up: " + why, Command: "cat " + statusFile})
@@ -239,6 +240,9 @@ func (l localHost) state(ours []engine.ViewPlugin, enabled, asked bool) []Findin
 	}
 	if text, err := tooOpen(l.path(stateFile), stateFile); err == nil && text != "" {
 		out = append(out, Finding{ID: "store-mode", Subject: stateFile, What: text, Command: "chmod 600 " + stateFile})
+	}
+	if text, err := writable(l.path(dir), dir); err == nil && text != "" {
+		out = append(out, Finding{ID: "store-mode", Subject: dir, What: text, Command: "chmod go-w " + dir})
 	}
 	who, err := l.held(l.path(stateFile))
 	if err != nil {

@@ -132,6 +132,10 @@ func TestLocal(t *testing.T) {
 		"its switch":      {func(d *desk) { d.file(statusFile, "switch     NOT UP: no Open vSwitch\n") }, "daemon-problem", "no Open vSwitch", "cat /run/dockstack/status"},
 		"store elsewhere": {func(d *desk) { _ = os.RemoveAll(filepath.Join(d.root, filepath.Dir(stateFile))) }, "state-missing", "/var/lib/dockstack is not there", "docker plugin inspect"},
 		"store readable":  {func(d *desk) { _ = os.Chmod(filepath.Join(d.root, stateFile), 0o666) }, "store-mode", "0666", "chmod 600 /var/lib/dockstack/dockstack.db"},
+		"a setting": {func(d *desk) {
+			d.file(statusFile, "store      x\n           NOT USED: setting DOCKSTACK_ETCD=\"x y\": want URLs\n")
+		}, "daemon-problem", "want URLs", "docker plugin set dockstack-plugin DOCKSTACK_ETCD=VALUE && docker plugin enable"},
+		"its folder open": {func(d *desk) { _ = os.Chmod(filepath.Join(d.root, filepath.Dir(stateFile)), 0o777) }, "store-mode", "0777", "chmod go-w /var/lib/dockstack"},
 		"store held":      {func(d *desk) { d.plugins = off; d.held = []process{{pid: 77, name: "dockstack"}} }, "store-locked", "process 77 (dockstack)", "kill 77"},
 		"a switch left": {func(d *desk) {
 			d.plugins = off

@@ -14,6 +14,9 @@ import (
 // Wanted is what the fabric holds to be there at one moment, for somebody who
 // compares it with what is.
 type Wanted struct {
+	// Known is whether all networks of this host were told: while the store is not
+	// open, what seems to belong to nothing may be a network's.
+	Known bool
 	// Ports are the ports of our bridge, by name, with what each is for. Those
 	// that are about to be removed are among them.
 	Ports map[string]string
@@ -54,6 +57,7 @@ func (f *Fabric) wantedNow() Wanted {
 	w := Wanted{Ports: map[string]string{}, Links: map[string]bool{}, Raised: map[string]int{}, FarFlows: f.far.count}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	w.Known = f.want.had
 	for id, ep := range f.want.endpoints {
 		w.Ports[ep.port], w.Links[ep.port] = "endpoint "+id, true
 		if ep.linked {

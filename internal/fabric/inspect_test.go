@@ -89,6 +89,9 @@ func TestFormerNetworksGo(t *testing.T) {
 			}
 			return len(all)
 		}
+		if w, err := r.fab.Wanted(r.Context()); err != nil || w.Known {
+			r.Errorf("the networks are said to be known (%v)", err)
+		}
 		if n := ports(); n != 1 {
 			r.Fatalf("without a store nothing is touched, but there are %d ports", n)
 		}
