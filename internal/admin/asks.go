@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/url"
 )
@@ -100,10 +101,27 @@ func (c *Client) Backup(ctx context.Context, to io.Writer) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if _, err := io.Copy(to, resp.Body); err != nil {
+	out := &noting{to: to}
+	if _, err := io.Copy(out, resp.Body); err != nil {
+		if out.err != nil {
+			return fmt.Errorf("write the backup: %w", out.err)
+		}
 		return c.failed(ctx, err)
 	}
 	return nil
+}
+
+// noting tells an error of who writes from one of who sends.
+type noting struct {
+	to  io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (n *noting) Write(p []byte) (int, error) {
+	done, err := n.to.Write(p)
+	n.err = err
+	return done, err
 }
 
 // Restore puts a backup in the place of what is kept.

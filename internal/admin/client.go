@@ -83,6 +83,9 @@ func post[T any](ctx context.Context, c *Client, call string, in any) (T, error)
 	if err != nil {
 		return out, fmt.Errorf("write the call: %w", err)
 	}
+	if call == callImport && len(body) > MaxImport {
+		return out, Errorf(CodeUsage, "that is more than the %d MB that one import takes; import the file in parts", MaxImport>>20)
+	}
 	err = c.call(ctx, call, nil, bytes.NewReader(body), &out)
 	return out, err
 }

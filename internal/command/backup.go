@@ -64,6 +64,9 @@ func (a *app) backup(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	if size > admin.MaxRestore {
+		a.notef("%s\n", a.errPaint(yellow, fmt.Sprintf("this backup is larger than the %d MB that a restore takes", admin.MaxRestore>>20)))
+	}
 	a.printf("%s, %d bytes, to %s\n", plural(n, "record", "records"), size, admin.Plain(path))
 	return nil
 }
@@ -110,7 +113,7 @@ the way are listed. A dry run lists them, too.`,
 }
 
 func (a *app) restore(ctx context.Context, path string, mode admin.RestoreMode) error {
-	data, err := a.readInput(ctx, path)
+	data, err := a.readInput(ctx, path, admin.MaxRestore)
 	if err != nil {
 		return err
 	}

@@ -96,6 +96,9 @@ func (p Program) Run(ctx context.Context, args []string) int {
 	return a.fail(err)
 }
 
+// mostError is how much of an error is printed; some have what was read in them.
+const mostError = 8000
+
 // fail says what went wrong and returns the exit code.
 func (a *app) fail(err error) int {
 	var code exit
@@ -105,7 +108,7 @@ func (a *app) fail(err error) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	_, _ = fmt.Fprintf(a.Err, "%s %s\n", a.errPaint(red, a.called+":"), plainLines(err.Error())) // there is nobody else to tell
+	_, _ = fmt.Fprintf(a.Err, "%s %s\n", a.errPaint(red, a.called+":"), plainLines(shortenTo(err.Error(), mostError))) // there is nobody else to tell
 	return exitCode(err)
 }
 

@@ -57,7 +57,7 @@ type converted struct {
 }
 
 func (a *app) convert(ctx context.Context, path string, c converting) error {
-	data, err := a.readInput(ctx, path)
+	data, err := a.readInput(ctx, path, maxInput)
 	if err != nil {
 		return err
 	}

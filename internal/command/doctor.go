@@ -124,10 +124,13 @@ func together(all []admin.Finding) []admin.Finding {
 func (a *app) showFinding(f admin.Finding) {
 	c := map[string]colour{admin.SeverityError: red, admin.SeverityWarning: yellow, admin.SeverityOK: green}[f.Severity]
 	oneLine := func(text string) string { return admin.Plain(strings.ReplaceAll(text, "\n", "; ")) }
-	a.printf("%s %s\n", a.paint(c, pad(f.Severity, len(admin.SeverityWarning))), oneLine(f.What))
 	indent := strings.Repeat(" ", len(admin.SeverityWarning)+1)
+	prose := func(text string) string {
+		return strings.Join(wrap(oneLine(text), a.proseWidth()-len(indent), 0), "\n"+indent)
+	}
+	a.printf("%s %s\n", a.paint(c, pad(f.Severity, len(admin.SeverityWarning))), prose(f.What))
 	if f.Why != "" {
-		a.printf("%s%s\n", indent, oneLine(f.Why))
+		a.printf("%s%s\n", indent, prose(f.Why))
 	}
 	switch {
 	case f.Mended:

@@ -15,19 +15,19 @@ import (
 	"github.com/dockstack/dockstack/internal/nearest"
 )
 
-// maxInput bounds files that are read whole.
-const maxInput = 256 << 20
+// maxInput bounds files that are read whole, and come to less as an import.
+const maxInput = 64 << 20
 
 // readInput reads a file, or standard input for "-". Pipes and terminals may have
 // nothing for a long time; an interrupt ends the wait.
-func (a *app) readInput(ctx context.Context, path string) ([]byte, error) {
+func (a *app) readInput(ctx context.Context, path string, limit int64) ([]byte, error) {
 	type input struct {
 		data []byte
 		err  error
 	}
 	got := make(chan input, 1)
 	go func() {
-		data, err := a.readAll(path)
+		data, err := a.readAll(path, limit)
 		got <- input{data, err}
 	}()
 	select {
@@ -38,26 +38,29 @@ func (a *app) readInput(ctx context.Context, path string) ([]byte, error) {
 	}
 }
 
-func (a *app) readAll(path string) ([]byte, error) {
+func (a *app) readAll(path string, limit int64) ([]byte, error) {
 	if path == "-" {
-		data, err := io.ReadAll(io.LimitReader(a.In, maxInput+1))
-		return data, within("standard input", data, err)
+		data, err := io.ReadAll(io.LimitReader(a.In, limit+1))
+		return data, within("standard input", int64(len(data)), limit, err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, noFile(path, err)
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxInput+1))
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Size() > limit {
+		return nil, within(path, info.Size(), limit, nil)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, noFile(path, err)
 	}
-	return data, within(path, data, nil)
+	return data, within(path, int64(len(data)), limit, nil)
 }
 
-func within(what string, data []byte, err error) error {
-	if err == nil && len(data) > maxInput {
-		err = fmt.Errorf("%s is larger than %d MB; that is no such file", what, maxInput>>20)
+func within(what string, size, limit int64, err error) error {
+	if err == nil && size > limit {
+		err = fmt.Errorf("%s is larger than %d MB, the most that is taken in", what, limit>>20)
 	}
 	return err
 }
@@ -79,6 +82,9 @@ func noFile(path string, err error) error {
 // secret. It replaces one that is there.
 func writeFile(path string, mode os.FileMode, fill func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // of mode 0600
+	if named, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("directory %s: %w", filepath.Dir(path), named.Err) // it has the name of the file before it is whole
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

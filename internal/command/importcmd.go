@@ -123,7 +123,7 @@ func (a *app) importFile(ctx context.Context, path string, in importing) error {
 	if err != nil {
 		return err
 	}
-	data, err := a.readInput(ctx, path)
+	data, err := a.readInput(ctx, path, maxInput)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (a *app) showPlan(file leasefile.Result, plan admin.Plan, in importing) {
 		a.printf("%s %s\n", a.paint(red, "clash:"), admin.Plain(clashText(c)))
 	}
 	for _, l := range file.LeftOut {
-		a.printf("%s %s: %s (%s)\n", a.paint(yellow, "left out:"), admin.Plain(l.From), admin.Plain(l.What), admin.Plain(l.Reason))
+		a.printf("%s %s: %s (%s)\n", a.paint(yellow, "left out:"), admin.Plain(l.From), admin.Plain(shortenTo(l.What, mostText)), admin.Plain(shortenTo(l.Reason, mostText)))
 	}
 	if len(plan.Pools) > 0 {
 		a.printf("subnets without a network yet: %s\n", strings.Join(plan.Pools, ", "))
@@ -223,9 +223,16 @@ func (a *app) hintZone(ctx context.Context, domains []string) {
 	a.printf("names there carry the domain %s; DOCKSTACK_ZONE=%s has dockstack answer for it\n", admin.Plain(domains[0]), admin.Plain(domains[0]))
 }
 
+// A file may have anything in the place of a name; what is printed of it is
+// enough to find it.
+const (
+	mostName = 100
+	mostText = 500
+)
+
 func clashText(c admin.Clash) string {
 	r := c.Reservation
-	what := r.Name
+	what := shortenTo(r.Name, mostName)
 	if r.Address.IsValid() {
 		what = strings.TrimSpace(what + " " + r.Address.String())
 	}
@@ -235,7 +242,7 @@ func clashText(c admin.Clash) string {
 	if r.From != "" {
 		what = r.From + ": " + what
 	}
-	return what + ": " + c.Reason
+	return what + ": " + shortenTo(c.Reason, mostText)
 }
 
 func (a *app) showReservations(plan admin.Plan) {

@@ -53,25 +53,56 @@ func well(s admin.Status) bool {
 	return len(s.Problems) == 0 && s.Store.Closed == "" && s.Store.Away == "" && s.Switch.Up
 }
 
-// paintStatus colours what is wrong.
+// paintStatus colours what is wrong, and wraps what is no table, for a terminal.
 func (a *app) paintStatus(s string) string {
-	if !a.coloured(a.Out) {
+	width := a.proseWidth()
+	if width == 0 {
 		return s
 	}
 	var out strings.Builder
-	problems := false
+	problems, table := false, false
 	for line := range strings.Lines(s) {
 		body := strings.TrimSuffix(line, "\n")
 		problems = problems || strings.HasPrefix(body, "problems ")
+		if body == "" || body[0] != ' ' {
+			table = strings.HasPrefix(body, "hosts ") || strings.HasPrefix(body, "networks ")
+		}
+		c := noColour
 		switch {
 		case strings.HasPrefix(body, "problems   none"):
-			body = a.paint(green, body)
+			c = green
 		case problems:
-			body = a.paint(yellow, body)
+			c = yellow
 		case strings.Contains(body, "NOT "), strings.Contains(body, "AWAY since"):
-			body = a.paint(red, body)
+			c = red
 		}
-		out.WriteString(body + "\n")
+		lines := []string{body}
+		if !table {
+			lines = wrapStatus(body, width)
+		}
+		for _, l := range lines {
+			out.WriteString(a.paint(c, l) + "\n")
+		}
 	}
 	return out.String()
+}
+
+// wrapStatus wraps a line of the status, whose right-hand side stays there.
+func wrapStatus(line string, width int) []string {
+	const head = 11
+	if len(line) <= head || line[head-1] != ' ' {
+		return wrap(line, width, 0)
+	}
+	lines := wrap(line[head:], width-head, 0)
+	if strings.HasPrefix(line[head:], "- ") {
+		lines = wrap(line[head:], width-head, len("- "))
+	}
+	for i := range lines {
+		if i == 0 {
+			lines[i] = line[:head] + lines[i]
+		} else {
+			lines[i] = strings.Repeat(" ", head) + lines[i]
+		}
+	}
+	return lines
 }

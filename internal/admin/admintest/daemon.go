@@ -212,8 +212,8 @@ func (d *Daemon) Import(_ context.Context, in admin.Import) (admin.Plan, error) 
 	}
 	plan.Done = !in.DryRun
 	for _, r := range plan.New {
-		if plan.Done && d.index(r.Name) < 0 {
-			d.leases = append(d.leases, admin.Lease{Name: r.Name, Address: r.Address, MAC: r.MAC, Pool: strings.Join(plan.Pools, ""), State: admin.StateParked, Reserved: true, Since: At})
+		if plan.Done && len(plan.Pools) == 1 && d.index(r.Name) < 0 {
+			d.leases = append(d.leases, admin.Lease{Name: r.Name, Address: r.Address, MAC: r.MAC, Pool: plan.Pools[0], State: admin.StateParked, Reserved: true, Since: At})
 		}
 	}
 	return plan, d.Fails
