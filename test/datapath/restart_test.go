@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/dockstack/dockstack/internal/fabric"
@@ -234,6 +236,28 @@ func TestDatabaseIsDamaged(t *testing.T) {
 	w.startFabric()
 	w.network(7)
 	w.await("the same ports and flows", func() bool { return before.equal(w.picture()) })
+	if err := exchange(a, b, b.ep.Addrs[0], 1<<16); err != nil {
+		t.Error(err)
+	}
+}
+
+// Links that somebody sets down are put up again, and frames pass as before.
+func TestLinksThatSomebodySetsDown(t *testing.T) {
+	w := newWorld(t)
+	n := w.network(7)
+	a, b := w.container(n, "10.0.0.2"), w.container(n, "10.0.0.3")
+	for _, l := range w.hostLinks() {
+		link, err := netlink.LinkByName(l.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.LinkSetDown(link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.await("all links to be up", func() bool {
+		return !slices.ContainsFunc(w.hostLinks(), func(l fabric.Link) bool { return l.Down })
+	})
 	if err := exchange(a, b, b.ep.Addrs[0], 1<<16); err != nil {
 		t.Error(err)
 	}
