@@ -33,29 +33,8 @@ taken from it, except with --subnet, which goes by the rules of ` + "`dockstack 
   dockstack reserve web 172.16.0.40 --subnet 172.16.0.0/16`,
 		Args: takes("NAME [ADDRESS]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r.Name = args[0]
-			for _, flags := range [][2]string{{"network", "pool"}, {"subnet", "network"}, {"subnet", "pool"}} {
-				if err := notBoth(cmd, flags[0], flags[1]); err != nil {
-					return err
-				}
-			}
-			if cmd.Flags().Changed("subnet") {
-				subnets, err := parseSubnets([]string{subnet})
-				if err != nil {
-					return err
-				}
-				r.Subnet = subnets[0]
-			}
-			if len(args) > 1 {
-				var err error
-				if r.Address, err = parseAddress(args[1]); err != nil {
-					return err
-				}
-			}
-			if r.MAC != "" {
-				if _, err := net.ParseMAC(r.MAC); err != nil {
-					return usage("`%s` is no MAC address; one is 02:00:00:00:01:1f", r.MAC)
-				}
+			if err := readReserving(cmd, args, subnet, &r); err != nil {
+				return err
 			}
 			l, err := a.daemon().Reserve(cmd.Context(), r)
 			if err != nil {
@@ -77,6 +56,35 @@ taken from it, except with --subnet, which goes by the rules of ` + "`dockstack 
 	cmd.Flags().StringVar(&subnet, "subnet", "", "the subnet that the address lies in and whose network may be yet to come, such as 172.16.0.0/16")
 	a.networkFlags(cmd, &r.Network, &r.Pool)
 	return cmd
+}
+
+// readReserving puts what was typed into an order.
+func readReserving(cmd *cobra.Command, args []string, subnet string, r *admin.Reserving) error {
+	r.Name = args[0]
+	for _, flags := range [][2]string{{"network", "pool"}, {"subnet", "network"}, {"subnet", "pool"}} {
+		if err := notBoth(cmd, flags[0], flags[1]); err != nil {
+			return err
+		}
+	}
+	if cmd.Flags().Changed("subnet") {
+		subnets, err := parseSubnets([]string{subnet})
+		if err != nil {
+			return err
+		}
+		r.Subnet = subnets[0]
+	}
+	if len(args) > 1 {
+		var err error
+		if r.Address, err = parseAddress(args[1]); err != nil {
+			return err
+		}
+	}
+	if r.MAC != "" {
+		if _, err := net.ParseMAC(r.MAC); err != nil {
+			return usage("`%s` is no MAC address; one is 02:00:00:00:01:1f", r.MAC)
+		}
+	}
+	return nil
 }
 
 // networkFlags are the flags that say which network is meant.
