@@ -31,7 +31,7 @@ type spy struct {
 	// drops tells that the host is about to remove leases, or did not.
 	drops func(ops []kv.Op, may bool)
 
-	order sync.Mutex // see cmd/dockstack's copied
+	order sync.Mutex // see internal/daemon's copied
 	mu    sync.Mutex
 	// commits are those that were sent, in the order of their answers.
 	commits []commit
