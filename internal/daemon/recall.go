@@ -72,7 +72,7 @@ func (p *parts) compare(ctx context.Context, leases *ipam.Registry) error {
 	}
 	var held []ipam.Endpoint
 	for _, e := range p.fabric.Endpoints() {
-		if p.fabric.Alive(e.ID) { //nolint:contextcheck // it asks the kernel, which answers at once
+		if p.fabric.Alive(e.ID) {
 			held = append(held, ipam.Endpoint{ID: e.ID, Network: e.Network, Addrs: e.Addrs, MAC: e.MAC.String()})
 		}
 	}
