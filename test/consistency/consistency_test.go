@@ -38,7 +38,7 @@ func TestEtcd(t *testing.T) {
 // CONSISTENCY_WORLDS has it run longer: one takes a second.
 func TestMemory(t *testing.T) {
 	seed := setting(t, "CONSISTENCY_SEED", rand.Uint64())
-	worlds := setting(t, "CONSISTENCY_WORLDS", 15)
+	worlds := setting(t, "CONSISTENCY_WORLDS", 5)
 	counts := map[string]int{}
 	for n := range worlds {
 		t.Logf("CONSISTENCY_SEED=%d", seed+n)
