@@ -110,17 +110,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Also has the server answer more, in other ways than the API's.
 func (s *Server) Also(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
 
+// enter takes one of the calls' places, until leave; without one it answers that.
+func (s *Server) enter(w http.ResponseWriter) bool {
+	select {
+	case s.calls <- struct{}{}:
+		return true
+	default:
+		writeError(w, Errorf(CodeBusy, "%d calls are being answered already; try again", maxCalls))
+		return false
+	}
+}
+
+func (s *Server) leave() { <-s.calls }
+
 // handle registers a call that answers with what fn returns.
 func (s *Server) handle(pattern string, within time.Duration, fn func(ctx context.Context, r *http.Request) (any, error)) {
 	s.routes = append(s.routes, pattern)
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case s.calls <- struct{}{}:
-			defer func() { <-s.calls }()
-		default:
-			writeError(w, Errorf(CodeBusy, "%d calls are being answered already; try again", maxCalls))
+		if !s.enter(w) {
 			return
 		}
+		defer s.leave()
 		ctx, cancel := context.WithTimeout(r.Context(), within)
 		defer cancel()
 		deadline(w, within)

@@ -19,13 +19,10 @@ func (s *Server) stream(pattern string, fn func(w http.ResponseWriter, r *http.R
 // backup sends the backup as it is written. What is cut off lacks its end, which
 // has its checksum.
 func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
-	select {
-	case s.calls <- struct{}{}:
-		defer func() { <-s.calls }()
-	default:
-		writeError(w, Errorf(CodeBusy, "%d calls are being answered already; try again", maxCalls))
+	if !s.enter(w) {
 		return
 	}
+	defer s.leave()
 	ctx, cancel := context.WithTimeout(r.Context(), fileWithin)
 	defer cancel()
 	deadline(w, fileWithin)

@@ -30,7 +30,7 @@ func Main(binaryVersion string) int {
 	// 100,000 leases take 29 MB; the limit keeps bursts, such as parking all of
 	// them after a reboot, from doubling what they need. A shared store comes
 	// with a client, and at the start with everything at once.
-	limit := int64(72 << 20)
+	limit := int64(70 << 20)
 	if cfg.store.is() {
 		limit = 145 << 20
 	}
