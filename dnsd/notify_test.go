@@ -12,8 +12,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// hearer is a secondary that says what it heard.
-func hearer(t *testing.T) (addr netip.AddrPort, heard func() map[string]uint32, deaf *atomic.Bool) {
+// hearer is a secondary that says what it heard. While deaf is above 0 it passes
+// over what it is told, and counts that there.
+func hearer(t *testing.T) (addr netip.AddrPort, heard func() map[string]uint32, deaf *atomic.Int32) {
 	t.Helper()
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {
@@ -21,7 +22,7 @@ func hearer(t *testing.T) (addr netip.AddrPort, heard func() map[string]uint32, 
 	}
 	var last atomic.Pointer[map[string]uint32]
 	last.Store(&map[string]uint32{})
-	deaf = new(atomic.Bool)
+	deaf = new(atomic.Int32)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -32,7 +33,11 @@ func hearer(t *testing.T) (addr netip.AddrPort, heard func() map[string]uint32, 
 				return
 			}
 			var m dns.Msg
-			if err := m.Unpack(buf[:n]); err != nil || m.Opcode != dns.OpcodeNotify || deaf.Load() {
+			if err := m.Unpack(buf[:n]); err != nil || m.Opcode != dns.OpcodeNotify {
+				continue
+			}
+			if n := deaf.Load(); n > 0 {
+				deaf.CompareAndSwap(n, n+1)
 				continue
 			}
 			all := maps.Clone(*last.Load())
@@ -92,9 +97,13 @@ func TestSecondariesAreTold(t *testing.T) {
 	}
 	change(8)
 	await("a change", wants(8))
-	deaf.Store(true)
+	deaf.Store(1)
 	change(9)
-	time.Sleep(100 * time.Millisecond)
-	deaf.Store(false)
+	for deadline := time.Now().Add(10 * time.Second); deaf.Load() == 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it was not told while it was away")
+		}
+	}
+	deaf.Store(0)
 	await("a change while it was away", wants(9))
 }
