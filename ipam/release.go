@@ -28,7 +28,7 @@ func (r *Registry) ReleaseAddress(ctx context.Context, pool string, addr netip.A
 		l := p.addrs[addr]
 		switch {
 		case l == nil:
-		case l.live && l.host == me:
+		case l.runsHere():
 			t.park(l)
 		case l.host != me:
 			// It had moved away already.

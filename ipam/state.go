@@ -64,6 +64,9 @@ func (l *lease) container() string {
 	return name
 }
 
+// runsHere is whether a container of this host has the lease.
+func (l *lease) runsHere() bool { return l.live && l.host == me }
+
 func (l *lease) hardware() mac {
 	if l.mac != (mac{}) {
 		return l.mac

@@ -277,7 +277,11 @@ func (r *Registry) apply(p *pool, name string, l *lease) {
 	} else {
 		p.names[name] = l
 		p.contest(l)
-		p.addrs[l.addr] = l
+		// Late news of a name that had the address before takes it from nobody who
+		// runs here: its stop would find the wrong one, and be lost.
+		if holder := p.addrs[l.addr]; holder == nil || holder.name == l.name || !holder.runsHere() || l.runsHere() {
+			p.addrs[l.addr] = l
+		}
 		r.attached(l)
 	}
 	if old != nil && (l == nil || l.addr != old.addr) {

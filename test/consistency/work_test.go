@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"slices"
 	"time"
 
@@ -61,9 +60,7 @@ func (h *host) act(ctx context.Context, rng *rand.Rand, pools []testPool) bool {
 			return h.start(ctx, c, netip.Addr{})
 		}
 	case n < 90:
-		if operators {
-			return h.operate(ctx, rng, pool)
-		}
+		return h.operate(ctx, rng, pool)
 	case n < 93:
 		// The engine lost a container, and starts it again without more ado.
 		if c := h.running(rng.IntN(100)); c != nil {
@@ -81,13 +78,6 @@ func (h *host) act(ctx context.Context, rng *rand.Rand, pools []testPool) bool {
 	}
 	return true
 }
-
-// operators has operators' words (import, release, rename) among the requests. On
-// a busy machine they lead to histories now and then, about one world in fifty,
-// that the model can't explain and nobody has yet: a lease that counts as live on
-// a host that let go of it, or an address that is still noted as its old name's.
-// Until it is known whether model or registry is wrong they are to be asked for.
-var operators = os.Getenv("CONSISTENCY_OPERATORS") != ""
 
 // operate is an operator's word about names.
 func (h *host) operate(ctx context.Context, rng *rand.Rand, pool testPool) bool {
