@@ -207,7 +207,7 @@ func serve(tb testing.TB, cfg Config, names Names) (*Server, netip.AddrPort) {
 // ask sends one query over network and returns the answer.
 func ask(tb testing.TB, network string, server netip.AddrPort, m *dns.Msg) *dns.Msg {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	defer cancel()
 	c := dns.Client{Net: network, Timeout: 10 * time.Second, UDPSize: 4096}
 	answer, _, err := c.ExchangeContext(ctx, m, server.String())

@@ -86,7 +86,7 @@ func TestJoinedAnswers(t *testing.T) {
 				t.Errorf("%d answers in %d messages", answered, messages)
 			}
 			for i, c := range clients {
-				_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+				_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 				buf := make([]byte, 4096)
 				for range each {
 					n, err := c.Read(buf)

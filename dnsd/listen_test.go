@@ -89,7 +89,7 @@ func TestAnAddressThatIsTaken(t *testing.T) {
 		cancel()
 		<-ended
 	})
-	for deadline := time.Now().Add(20 * time.Second); !s.Listeners()[0].Addr.IsValid(); {
+	for deadline := time.Now().Add(time.Minute); !s.Listeners()[0].Addr.IsValid(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("never opened: %v", s.Listeners()[0].Err)
 		}

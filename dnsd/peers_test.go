@@ -47,7 +47,7 @@ func (p program) run(tb testing.TB, addr netip.AddrPort) peer {
 		_ = cmd.Wait()
 	})
 	client := dns.Client{Timeout: 100 * time.Millisecond}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if r, _, err := client.ExchangeContext(tb.Context(), query1(tb, p.probe), addr.String()); err == nil && len(r.Answer) > 0 {
 			return peer{name: p.name, addr: addr, pid: cmd.Process.Pid}
 		}

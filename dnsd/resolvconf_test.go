@@ -48,7 +48,7 @@ func TestResolvConf(t *testing.T) {
 func eventually(t *testing.T, servers func() []netip.AddrPort, want string) {
 	t.Helper()
 	got := ""
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var list []string
 		for _, s := range servers() {
 			list = append(list, s.String())

@@ -48,7 +48,7 @@ func TestSilentDaemon(t *testing.T) {
 		},
 		"answers": c.Answers,
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		err := ask(ctx)
 		if _, ok := errors.AsType[*admin.Unreachable](err); !ok || ctx.Err() != nil ||
 			!strings.Contains(err.Error(), "does not answer") || !strings.Contains(err.Error(), "dockstack doctor") {
@@ -72,7 +72,7 @@ func TestDaemonThatStopsAmidAnAnswer(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	}))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var got bytes.Buffer
 	err := c.Backup(ctx, &got)

@@ -191,7 +191,7 @@ func TestWatch(t *testing.T) {
 	)
 	watches := func(lines int, args ...string) []string {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		r, pipe := io.Pipe()
 		done := make(chan said, 1)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dockstack/dockstack/test/stall"
 )
 
 // A pipe that nobody writes to doesn't keep a command from being interrupted.
@@ -23,7 +25,7 @@ func TestInterruptedRead(t *testing.T) {
 		began := time.Now()
 		got := w.runsUntil(ctx, nil, append(verb, path)...)
 		cancel()
-		if took := time.Since(began); got.code != ExitFailed || !strings.Contains(got.err, "interrupted") || took > 5*time.Second {
+		if took := stall.Took(began); got.code != ExitFailed || !strings.Contains(got.err, "interrupted") || took > 5*time.Second {
 			t.Errorf("%q: exit code %d after %v, %q", verb, got.code, took, got.err)
 		}
 		// Lets go of the one that waits, which a process takes along when it ends.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,19 +173,25 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 	if strings.Contains(body, "hunter2") {
 		t.Error("a password is on the page")
 	}
-	stuck := stuckSource{pagetest.Alone()}
+	stuck := &stuckSource{World: pagetest.Alone()}
 	stuck.Change(func(s *admin.Status, _ *[]admin.Lease) { s.Store.Closed = admin.StoreOpening })
-	began := time.Now()
 	body = get(server("127.0.0.1:8053", stuck), "localhost", "/").Body.String()
-	if took := time.Since(began); took > 2*time.Second || !strings.Contains(body, "The store is not used") {
-		t.Errorf("with a closed store the page took %s", took)
+	if stuck.waited.Load() {
+		t.Error("with a closed store the page waits for leases")
+	}
+	if !strings.Contains(body, "The store is not used") {
+		t.Error("the page does not say that the store is closed")
 	}
 }
 
 // stuckSource waits for its store as long as it may.
-type stuckSource struct{ *pagetest.World }
+type stuckSource struct {
+	*pagetest.World
+	waited atomic.Bool
+}
 
-func (stuckSource) Leases(ctx context.Context, _ func(admin.Lease) bool) ([]admin.Lease, error) {
+func (s *stuckSource) Leases(ctx context.Context, _ func(admin.Lease) bool) ([]admin.Lease, error) {
+	s.waited.Store(true)
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -239,7 +246,7 @@ func TestRun(t *testing.T) {
 	go func() { defer close(ended); s.Run(ctx) }()
 	busy.Close()
 	code := 0
-	for end := time.Now().Add(10 * time.Second); code != 200 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); code != 200 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if answer, err := http.Get("http://" + addr + "/"); err == nil {
 			code = answer.StatusCode
 			_ = answer.Body.Close()
@@ -252,7 +259,7 @@ func TestRun(t *testing.T) {
 	cancel()
 	select {
 	case <-ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("an open stream keeps the daemon from ending")
 	}
 	http.DefaultClient.CloseIdleConnections()

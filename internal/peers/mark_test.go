@@ -52,7 +52,7 @@ func (h *machine) changed() {
 // until waits for something to become true, whenever there is news.
 func (h *machine) until(t *testing.T, what string, true_ func() bool) {
 	t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		h.mu.Lock()
 		news := h.news
@@ -70,7 +70,7 @@ func (h *machine) until(t *testing.T, what string, true_ func() bool) {
 
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

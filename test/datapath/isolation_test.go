@@ -35,7 +35,7 @@ func TestNetworksNeverMeet(t *testing.T) {
 		mark := "to " + dst.String()
 		kind, payload := uint16(typeIPv4), ip4("10.0.0.2", "10.0.0.255", mark)
 		out.send(eth(dst, a7.ep.MAC, kind, payload))
-		if inSeven.sees(time.Second, bears(mark)) == nil {
+		if inSeven.sees(patience, bears(mark)) == nil {
 			t.Errorf("%s: not delivered inside the network", mark)
 		}
 		if inEight.sees(silence, bears(mark)) != nil || inEightToo.sees(time.Millisecond, bears(mark)) != nil {
@@ -64,7 +64,7 @@ func TestSwitchAnswersForKnownNeighbours(t *testing.T) {
 	t.Run("ARP", func(t *testing.T) {
 		out.send(eth(broadcast, a.ep.MAC, typeARP, arp{op: 1, sha: a.ep.MAC, spa: "10.0.0.2", tpa: "10.0.0.3"}.bytes()))
 		want := arp{op: 2, sha: b.ep.MAC, spa: "10.0.0.3", tha: a.ep.MAC, tpa: "10.0.0.2"}
-		if out.sees(time.Second, bears(string(eth(a.ep.MAC, b.ep.MAC, typeARP, want.bytes())))) == nil {
+		if out.sees(patience, bears(string(eth(a.ep.MAC, b.ep.MAC, typeARP, want.bytes())))) == nil {
 			t.Error("no answer")
 		}
 		if in.sees(silence, func(f []byte) bool { return f[12] == 8 && f[13] == 6 }) != nil {
@@ -75,7 +75,7 @@ func TestSwitchAnswersForKnownNeighbours(t *testing.T) {
 		out.send(eth(net.HardwareAddr{0x33, 0x33, 0xff, 0, 0, 3}, a.ep.MAC, typeIPv6,
 			icmp6("fd00::2", "ff02::1:ff00:3", 135, neighbourMsg(0, "fd00::3", 1, a.ep.MAC, ""))))
 		want := eth(a.ep.MAC, b.ep.MAC, typeIPv6, icmp6("fd00::3", "fd00::2", 136, neighbourMsg(0x60000000, "fd00::3", 2, b.ep.MAC, "")))
-		got := out.sees(time.Second, isND(136, "fd00::3"))
+		got := out.sees(patience, isND(136, "fd00::3"))
 		if got == nil || string(got) != string(want) {
 			t.Errorf("answer:\n% x\nwant:\n% x", got, want)
 		}
@@ -90,7 +90,7 @@ func TestSwitchAnswersForKnownNeighbours(t *testing.T) {
 	})
 	t.Run("duplicate address", func(t *testing.T) {
 		out.send(eth(broadcast, a.ep.MAC, typeARP, arp{op: 1, sha: a.ep.MAC, spa: "0.0.0.0", tpa: "10.0.0.3"}.bytes()))
-		if out.sees(time.Second, func(f []byte) bool { return f[12] == 8 && f[13] == 6 && f[21] == 2 }) == nil {
+		if out.sees(patience, func(f []byte) bool { return f[12] == 8 && f[13] == 6 && f[21] == 2 }) == nil {
 			t.Error("a probe for a taken address got no answer")
 		}
 		out.send(eth(broadcast, a.ep.MAC, typeARP, arp{op: 1, sha: a.ep.MAC, spa: "0.0.0.0", tpa: "10.0.0.2"}.bytes()))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/ovs/ovstest"
+	"github.com/dockstack/dockstack/test/stall"
 )
 
 // restored is how soon all must be back after the switch is.
@@ -96,7 +97,7 @@ func (p picture) equal(o picture) bool {
 func (w *world) sameAgain(before picture, back time.Time) {
 	w.tb.Helper()
 	w.await("the same ports and flows", func() bool { return before.equal(w.picture()) })
-	if took := time.Since(back); took > restored {
+	if took := stall.Took(back); took > restored {
 		w.tb.Errorf("ports and flows were back %s after the switch, want at most %s", took, restored)
 	} else {
 		w.tb.Logf("ports and flows were back %s after the process", took.Round(time.Millisecond))

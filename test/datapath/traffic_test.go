@@ -11,11 +11,9 @@ import (
 	"net/netip"
 	"testing"
 	"time"
-)
 
-// dialLimit is how long a connection may take to come about; a lost SYN is
-// repeated after a second.
-const dialLimit = 3 * time.Second
+	"github.com/dockstack/dockstack/test/stall"
+)
 
 // listen opens a TCP server inside a box.
 func (b *box) listen(a netip.Addr) net.Listener {
@@ -29,13 +27,22 @@ func (b *box) listen(a netip.Addr) net.Listener {
 	return l
 }
 
+// dialLimit is how long a connection may take to come about; a lost SYN is
+// repeated after a second.
+const dialLimit = 3 * time.Second
+
 // dial connects from inside a box.
 func (b *box) dial(to string) (net.Conn, error) {
+	began := time.Now()
 	var c net.Conn
 	err := b.do(func() (err error) {
-		c, err = (&net.Dialer{Timeout: dialLimit}).DialContext(b.tb.Context(), "tcp", to)
+		c, err = (&net.Dialer{Timeout: patience}).DialContext(b.tb.Context(), "tcp", to)
 		return err
 	})
+	if took := stall.Took(began); err == nil && took > dialLimit {
+		_ = c.Close()
+		return nil, fmt.Errorf("%s took %s to connect", to, took)
+	}
 	return c, err
 }
 

@@ -56,7 +56,7 @@ func TestVirtualMACMoves(t *testing.T) {
 			// Those sent before the move was learned.
 		}
 		out.send(eth(virtual, c.ep.MAC, typeIPv4, ip4("10.0.0.4", vip, "after "+mark)))
-		if in.sees(time.Second, bears("after "+mark)) == nil || other.sees(silence, bears("after "+mark)) != nil {
+		if in.sees(patience, bears("after "+mark)) == nil || other.sees(silence, bears("after "+mark)) != nil {
 			t.Errorf("%s: the frame didn't go to the holder alone", mark)
 		}
 	}

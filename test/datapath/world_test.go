@@ -96,7 +96,7 @@ func (w *world) startSwitch() {
 // startFabric makes a new fabric on the switch, as a new process would.
 func (w *world) startFabric() {
 	w.fab = fabric.New(fabric.Config{
-		MAC: macOf, DeleteDelay: 50 * time.Millisecond, AuditEvery: time.Second, SettleWait: ovstest.Scale(8 * time.Second),
+		MAC: macOf, DeleteDelay: 50 * time.Millisecond, AuditEvery: time.Second, SettleWait: ovstest.Scale(time.Minute),
 		Tunnel: w.tunnel, LingerDelay: ovstest.Scale(200 * time.Millisecond),
 	}, w.sw, w.links, ovstest.Log(w.tb))
 	w.stopFa = w.background(w.fab.Run)

@@ -88,7 +88,7 @@ func del(key string) kv.Op { return kv.Op{Key: key, Delete: true} }
 func (w *world) has(want map[string]string) {
 	w.t.Helper()
 	var got map[string]string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		var err error
 		if got, err = kvtest.Content(w.t.Context(), w.local, ""); err != nil {
 			w.t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/dockstack/dockstack/internal/kv/etcdkv"
 	"github.com/dockstack/dockstack/internal/kv/etcdtest"
 	"github.com/dockstack/dockstack/internal/kv/kvtest"
+	"github.com/dockstack/dockstack/test/stall"
 )
 
 // bound is far more than a call may take while etcd is not there, on a machine
@@ -29,7 +30,7 @@ func soon(t *testing.T, s *etcdkv.Store, op kv.Op) time.Duration {
 	for {
 		try := time.Now()
 		err := s.Commit(t.Context(), []kv.Op{op})
-		if took := time.Since(try); took > bound {
+		if took := stall.Took(try); took > bound {
 			t.Errorf("a commit took %s: %v", took, err)
 		}
 		if err == nil {
@@ -83,7 +84,7 @@ func TestAwayAndBack(t *testing.T) {
 			way.gone(c, 0)
 			start := time.Now()
 			err := s.Commit(t.Context(), []kv.Op{put("k", "2")})
-			if took := time.Since(start); !errors.Is(err, kv.ErrAway) || took > bound {
+			if took := stall.Took(start); !errors.Is(err, kv.ErrAway) || took > bound {
 				t.Errorf("got %v after %s", err, took)
 			}
 			away(t, s)
@@ -93,7 +94,7 @@ func TestAwayAndBack(t *testing.T) {
 					t.Fatalf("got %v", err)
 				}
 			}
-			if took := time.Since(start); took > time.Second {
+			if took := stall.Took(start); took > time.Second {
 				t.Errorf("100 commits to a store that is known to be away took %s", took)
 			}
 			way.back(c, 0)
@@ -121,7 +122,7 @@ func TestOpenWhileAway(t *testing.T) {
 	start := time.Now()
 	set := at(t, c)
 	s := open(t, set)
-	if took := time.Since(start); took > bound {
+	if took := stall.Took(start); took > bound {
 		t.Errorf("open took %s", took)
 	}
 	if away, _ := s.State(); !errors.Is(away, kv.ErrAway) {

@@ -6,6 +6,7 @@ package etcdtest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec" //nolint:depguard // tests start etcd itself
@@ -67,7 +68,10 @@ func Start(tb testing.TB, cfg Config) *Cluster {
 	if cfg.TLS {
 		c.certs = NewCerts(tb)
 	}
-	ports := freePorts(tb, 2*cfg.Members)
+	ports, err := FreePorts(tb.Context(), 2*cfg.Members)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	for i := range cfg.Members {
 		m := &member{c: c, name: fmt.Sprintf("m%d", i), dir: tb.TempDir(), client: ports[2*i], peer: ports[2*i+1]}
 		m.proxy = newProxy(tb, m.client)
@@ -295,24 +299,26 @@ func (c *Cluster) stop() {
 	}
 }
 
-// freePorts are ports of 127.0.0.1 that nobody has. Others may take them before
-// etcd does: members that fail are started again.
-func freePorts(tb testing.TB, n int) []int {
-	tb.Helper()
+// FreePorts are ports of 127.0.0.1 that nobody has. They are below those that the
+// kernel gives to connections (32768 and up unless it is told otherwise), which
+// would now and then take one before etcd, or while etcd is down.
+func FreePorts(ctx context.Context, n int) ([]int, error) {
+	const low, high = 20000, 32768
 	var out []int
-	var held []net.Listener
-	for range n {
-		l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp4", "127.0.0.1:0")
+	for tries := 0; len(out) < n; tries++ {
+		port := low + rand.IntN(high-low) //nolint:gosec // any number does
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			tb.Fatal(err)
+			if tries == 1000 {
+				return nil, err
+			}
+			continue
 		}
-		held = append(held, l)
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
+		// Held until all are found: none comes twice.
+		defer func() { _ = l.Close() }()
+		out = append(out, port)
 	}
-	for _, l := range held {
-		_ = l.Close()
-	}
-	return out
+	return out, nil
 }
 
 func pauseFor(d time.Duration) {

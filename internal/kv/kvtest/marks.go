@@ -10,8 +10,13 @@ import (
 	"github.com/dockstack/dockstack/internal/kv"
 )
 
-// ttl is the least that an etcd with its default times takes.
-const ttl = 2 * time.Second
+// ttl is the least that an etcd with its default times takes. Where a test wants
+// a mark that its holder keeps, a busy machine must not be why it ends: steady,
+// which is longer than anything is waited for.
+const (
+	ttl    = 2 * time.Second
+	steady = 2 * patience
+)
 
 // holding is a Hold under way.
 type holding struct {
@@ -21,7 +26,7 @@ type holding struct {
 	told []bool
 }
 
-func holdMark(t *testing.T, s kv.Shared, after time.Duration) *holding {
+func holdMark(t *testing.T, s kv.Shared, ttl, after time.Duration) *holding {
 	t.Helper()
 	h := &holding{}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -74,20 +79,24 @@ func markEnds(t *testing.T, j Joiner) {
 	a, b := join(t, j), join(t, j)
 	w := Watch(t, b, "")
 	w.begun(t)
-	h := holdMark(t, a, 0)
+	const lives = 4 * time.Second
+	h := holdMark(t, a, lives, 0)
 	w.has(t, "host/a", "here")
 	// It is kept for longer than it would live by itself.
-	still := time.NewTimer(ttl + 2*time.Second)
+	still := time.NewTimer(lives + 2*time.Second)
 	defer still.Stop()
 	<-still.C
 	want(t, b, "host/", map[string]string{"host/a": "here"})
 	h.end()
-	ended := time.Now()
 	h.wait()
-	if took := w.gone(t, "host/a").Sub(ended); took >= ttl {
-		t.Errorf("the mark stayed for %s", took)
-	}
+	w.gone(t, "host/a")
 	h.wantTold(t, true)
+	// It goes at once, and not when its time is over.
+	h = holdMark(t, a, steady, 0)
+	w.has(t, "host/a", "here")
+	h.end()
+	h.wait()
+	w.gone(t, "host/a")
 }
 
 func markStays(t *testing.T, j Joiner) {
@@ -95,21 +104,21 @@ func markStays(t *testing.T, j Joiner) {
 	a, b := join(t, j), join(t, j)
 	w := Watch(t, b, "")
 	const after = 5 * time.Second
-	h := holdMark(t, a, after)
+	h := holdMark(t, a, steady, after)
 	w.has(t, "host/a", "here")
 	ended := time.Now()
 	h.end()
 	h.wait()
 	took := w.gone(t, "host/a").Sub(ended)
-	if took < after-time.Second || took > after+10*time.Second {
+	if took < after-time.Second {
 		t.Errorf("the mark stayed for %s, want %s", took, after)
 	}
 	// Who comes back meanwhile keeps it.
-	h = holdMark(t, a, after)
+	h = holdMark(t, a, steady, after)
 	w.has(t, "host/a", "here")
 	h.end()
 	h.wait()
-	_ = holdMark(t, join(t, j), 0)
+	_ = holdMark(t, join(t, j), steady, 0)
 	beyond := time.NewTimer(after + 2*time.Second)
 	defer beyond.Stop()
 	<-beyond.C
@@ -120,12 +129,12 @@ func markExpires(t *testing.T, j Joiner) {
 	t.Helper()
 	a, b := join(t, j), join(t, j)
 	w := Watch(t, b, "")
-	h := holdMark(t, a, time.Hour)
+	h := holdMark(t, a, ttl, time.Hour)
 	w.has(t, "host/a", "here")
 	killed := time.Now()
 	closeStore(t, a)
 	h.wait()
-	if took := w.gone(t, "host/a").Sub(killed); took < 100*time.Millisecond || took > ttl+10*time.Second {
+	if took := w.gone(t, "host/a").Sub(killed); took < 100*time.Millisecond {
 		t.Errorf("the mark stayed for %s, want about %s", took, ttl)
 	}
 }

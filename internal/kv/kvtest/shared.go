@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long what must happen may take on a machine with other work.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Joiner opens one and the same store for another host.
 type Joiner func() (kv.Shared, error)

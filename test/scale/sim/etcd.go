@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/dockstack/dockstack/internal/kv/etcdtest"
 )
 
 // Prefix is where the simulated cluster's keys are.
@@ -48,14 +49,14 @@ func StartEtcd(ctx context.Context, dir string, n int) (*Etcd, error) {
 	if _, err := exec.LookPath("etcd"); err != nil {
 		return nil, errors.New("etcd is missing: run `make deps`")
 	}
-	ports, err := freePorts(ctx, 2*n)
+	ports, err := etcdtest.FreePorts(ctx, 2*n)
 	if err != nil {
 		return nil, err
 	}
 	e := &Etcd{}
 	var all []string
 	for i := range n {
-		m := &member{client: ports[2*i], peer: ports[2*i+1], ended: make(chan struct{})}
+		m := &member{client: loopback(ports[2*i]), peer: loopback(ports[2*i+1]), ended: make(chan struct{})}
 		e.members = append(e.members, m)
 		all = append(all, fmt.Sprintf("m%d=http://%s", i, m.peer))
 	}
@@ -222,19 +223,7 @@ func (m Metrics) Calls(methods ...string) float64 {
 // Sent is how many bytes members sent to clients.
 func (m Metrics) Sent() float64 { return m["etcd_network_client_grpc_sent_bytes_total"] }
 
-// freePorts are addresses of loopback that nobody has.
-func freePorts(ctx context.Context, n int) ([]string, error) {
-	var out []string
-	for range n {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }()
-		out = append(out, l.Addr().String())
-	}
-	return out, nil
-}
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // tail keeps the end of what a program says.
 type tail struct {

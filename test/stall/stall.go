@@ -1,0 +1,52 @@
+// Package stall says how long a test's process stood still, because the machine
+// did or had other work. A limit on what dockstack may take must not count that.
+package stall
+
+import (
+	"sync"
+	"time"
+)
+
+// every is how often the process looks at the clock.
+const every = 10 * time.Millisecond
+
+var (
+	mu   sync.Mutex
+	seen []span
+)
+
+// span is when the process had no time to look, of the time until it did.
+type span struct {
+	from, to time.Time
+}
+
+func init() { go watch() }
+
+func watch() {
+	for last := time.Now(); ; {
+		time.Sleep(every)
+		now := time.Now()
+		if now.Sub(last) > 2*every {
+			mu.Lock()
+			seen = append(seen, span{last.Add(every), now})
+			mu.Unlock()
+		}
+		last = now
+	}
+}
+
+// Since is how much of the time since began the process stood still.
+func Since(began time.Time) time.Duration {
+	mu.Lock()
+	defer mu.Unlock()
+	var sum time.Duration
+	for _, s := range seen {
+		if s.to.After(began) {
+			sum += min(s.to.Sub(s.from), s.to.Sub(began))
+		}
+	}
+	return sum
+}
+
+// Took is how long something that began then has taken, without that.
+func Took(began time.Time) time.Duration { return time.Since(began) - Since(began) }
