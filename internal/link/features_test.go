@@ -48,7 +48,7 @@ func ethtool(t *testing.T, s *space, dev string) map[string]string {
 	}
 	var text []byte
 	s.in(t, func() (err error) {
-		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
 		text, err = exec.CommandContext(ctx, "ethtool", "-k", dev).Output()
 		return err

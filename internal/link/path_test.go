@@ -1,15 +1,20 @@
 package link
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/netip"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/dockstack/dockstack/test/stall"
 )
 
 // road is two hosts with something between them.
@@ -24,6 +29,11 @@ type road struct {
 func newRoad(t *testing.T, kind, family string, mtu int) *road {
 	t.Helper()
 	r := &road{a: newSpace(t), b: newSpace(t), mid: newSpace(t)}
+	for _, s := range []*space{r.a, r.b, r.mid} {
+		// A router looks for nobody while its own address may be another's, and on a
+		// busy machine that can take it longer than packets wait.
+		s.sysctl(t, "ipv6/conf/default/accept_dad", "0")
+	}
 	r.mid.wire(t, "to-a", r.a, "eth0")
 	r.mid.wire(t, "to-b", r.b, "eth0")
 	must(t, r.mid.LinkSetMTU(r.mid.link(t, "to-b"), mtu))
@@ -112,6 +122,61 @@ func TestPathMTU(t *testing.T) {
 	}
 }
 
+// Packets get lost for other reasons than their size.
+func TestPathMTUWithLoss(t *testing.T) {
+	for _, family := range []string{"IPv4", "IPv6"} {
+		for what, c := range map[string]struct {
+			lost string // what is dropped on the way
+			mtu  int
+		}{
+			"the first of full size":    {"meta length 1500 limit rate 1/hour burst 3 packets drop", 1500},
+			"the first large ones":      {"meta length > 800 limit rate 1/hour burst 40 packets drop", 1400},
+			"the first of all, and fit": {"limit rate 1/hour burst 6 packets drop", 1500},
+		} {
+			t.Run(family+" "+what, func(t *testing.T) {
+				t.Parallel()
+				r := newRoad(t, "switch", family, c.mtu)
+				r.b.nft(t, "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in meta l4proto icmp "+c.lost+
+					"; add rule inet t in icmpv6 type echo-request "+c.lost)
+				if p := r.probe(t, 1500); !p.Answers || p.MTU != c.mtu || p.Fits != (c.mtu == 1500) {
+					t.Errorf("got %+v, want %d", p, c.mtu)
+				}
+			})
+		}
+	}
+}
+
+// A router that found nobody says so, once, though the host is there.
+func TestPathRefusedOnce(t *testing.T) {
+	t.Parallel()
+	r := newRoad(t, "router", "IPv4", 1500)
+	addr := &netlink.Addr{IPNet: toIPNet(netip.MustParsePrefix("198.51.100.1/24"))}
+	must(t, r.b.AddrDel(r.b.link(t, "eth0"), addr))
+	eth0 := r.b.link(t, "eth0")
+	ctx, cancel := context.WithCancel(t.Context())
+	searches := make(chan netlink.NeighUpdate)
+	must(t, netlink.NeighSubscribeAt(r.mid.fd, searches, ctx.Done()))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		for s := range searches { // until the router gave up, which takes it 3 s
+			if s.IP.Equal(addr.IP) && s.State == netlink.NUD_FAILED {
+				break
+			}
+		}
+		if err := r.b.AddrAdd(eth0, addr); err != nil {
+			t.Error(err)
+		}
+		if err := r.b.RouteAdd(&netlink.Route{Dst: toIPNet(netip.MustParsePrefix("0.0.0.0/0")), Gw: net.ParseIP("198.51.100.254")}); err != nil {
+			t.Error(err)
+		}
+	})
+	if p := r.probe(t, 1500); !p.Fits || p.Refused != "" {
+		t.Errorf("got %+v", p)
+	}
+}
+
 // The other host may be silent, gone, or out of reach.
 func TestPathOfSilentAndUnreachableHosts(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -141,7 +206,7 @@ func TestPathOfSilentAndUnreachableHosts(t *testing.T) {
 			if p.Answers || c.refused == "" != (p.Refused == "") || !strings.Contains(p.Refused, c.refused) {
 				t.Errorf("got %+v, want refused %q", p, c.refused)
 			}
-			if took := time.Since(began); took > 15*time.Second {
+			if took := stall.Took(began); took > 15*time.Second {
 				t.Errorf("it took %s", took)
 			}
 		})
