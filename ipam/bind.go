@@ -24,6 +24,9 @@ type Binding struct {
 	// VIPs are addresses that no container gets, because they move between
 	// containers.
 	VIPs []netip.Addr
+	// VIPNames are such addresses by name. A name has an address of each pool,
+	// the same for ever, as a container's has.
+	VIPNames []string
 	// VNI is the number that the user named, 0 for any.
 	VNI uint32
 	// MTU is the one that the user named, in bytes, 0 for the overlay's, which
@@ -79,6 +82,15 @@ func (t *tx) bind(b Binding) (Bound, error) {
 			}
 		}
 	}
+	// Names that there are on other hosts are taken over with all that the pool has.
+	names := slices.Clone(b.VIPNames)
+	for _, p := range pools {
+		if len(t.inUseBy(p)) > 0 {
+			names = slices.Concat(names, p.rec.VIPNames)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
 	out.MTU = cmp.Or(out.MTU, b.DefaultMTU)
 	if out.VNI, err = t.vniFor(pools, out.VNI); err != nil {
 		return Bound{}, err
@@ -91,6 +103,9 @@ func (t *tx) bind(b Binding) (Bound, error) {
 				rec.Exclude = nil
 			}
 		})
+		if err := t.nameVIPs(p, names, &out); err != nil {
+			return Bound{}, err
+		}
 		t.setUse(p, func(u use) *use {
 			u.Network = b.Network
 			return &u
@@ -121,9 +136,16 @@ func (t *tx) agree(p *pool, others []string, b Binding, out *Bound) error {
 			mine = append(mine, a)
 		}
 	}
+	// Others that are about to make the network at this moment have said nothing yet.
+	said := slices.ContainsFunc(others, func(id string) bool { return p.others[id] != nil && p.others[id].Network != "" })
 	for _, a := range mine {
-		if !slices.Contains(rec.Exclude, a) {
+		if said && !slices.Contains(rec.Exclude, a) {
 			return differs("the virtual addresses", rec.Exclude, mine, "give the same on every host")
+		}
+	}
+	for _, name := range b.VIPNames {
+		if said && !slices.Contains(rec.VIPNames, name) {
+			return differs("the virtual addresses", rec.VIPNames, b.VIPNames, "give the same on every host")
 		}
 	}
 	out.VNI, out.MTU = cmp.Or(out.VNI, rec.VNI), cmp.Or(out.MTU, rec.MTU)

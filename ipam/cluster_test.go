@@ -167,7 +167,7 @@ func (n *node) down() {
 // eventually waits for what the others' news bring.
 func (c *cluster) eventually(what string, so func() bool) {
 	c.t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !so() {
 		if time.Now().After(deadline) {
 			c.t.Fatalf("it never came: %s", what)

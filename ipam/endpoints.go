@@ -108,10 +108,12 @@ func (t *tx) leasesOf(ep Endpoint) ([]*lease, error) {
 // forgot tells whether a name may have been given its address by the process
 // before this one, which ended before the store had it: a known name's request
 // is answered first. Nobody asked for or released it since, and the engine,
-// which comes with the address now, knows it from us.
+// which comes with the address now, knows it from us. Not so where this process
+// gave the address to another name, which lost it before its endpoint came.
 func (t *tx) forgot(l *lease) bool {
 	opened := t.r.opened
-	return !l.live && l.host == me && !l.placeholder() && l.wantedAt().Before(opened) && t.now.Sub(opened) <= attachWithin
+	_, anothers := t.r.gone[addrKey(l.pool.id, l.addr)]
+	return !anothers && !l.live && l.host == me && !l.placeholder() && l.wantedAt().Before(opened) && t.now.Sub(opened) <= attachWithin
 }
 
 // macFree refuses a hardware address that another container of the network

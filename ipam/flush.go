@@ -83,6 +83,29 @@ func (t *tx) bringLate(l *lease) {
 		t.write(addr)
 	}
 	t.guard(addr)
+	t.leaveLate(key)
+}
+
+// leaveLate has a late lease give up the address that the store has of it, where
+// that is another, with whatever is written of it first: left for later it would
+// stay noted where this process ends in between.
+func (t *tx) leaveLate(key string) {
+	if base := t.r.base(key); base != nil && t.r.isBehind(addrKey(base.pool.id, base.addr)) {
+		t.write(addrKey(base.pool.id, base.addr))
+	}
+}
+
+// vacateLate has a late lease whose address in the store goes to l be written
+// together with that: else two names would have it.
+func (t *tx) vacateLate(l *lease) {
+	name := t.r.behind[addrKey(l.pool.id, l.addr)]
+	if name == nil || string(name) == l.name {
+		return
+	}
+	if key := leaseKey(l.pool.id, string(name)); t.r.isBehind(key) {
+		t.write(key)
+		t.guardLate(key)
+	}
 }
 
 // atOnce is how many leases one commit may change.

@@ -1,6 +1,7 @@
 package ipam_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -35,4 +36,29 @@ func TestAttachAfterACrashForgotTheRequest(t *testing.T) {
 		_, err := w.reg.Attach(w.ctx, ipam.Endpoint{ID: "other", Network: w.pool.Network, Addrs: addresses([]string{a})})
 		w.fails(err, ipam.ErrNoLease, "no lease: "+a+" in network internal (172.16.0.0/16) was not requested for endpoint other, or was released since; start the container again")
 	}
+}
+
+// A host that begins from an old copy gives a name the address that it had, and
+// hears that another name of its own has it by now. The endpoint that comes then
+// is the first name's: the other one keeps its address, and runs nowhere.
+func TestAttachOfANameThatLostItsAddress(t *testing.T) {
+	c := newCluster(t, "h1", "h2")
+	h1, h2 := c.hosts["h1"], c.hosts["h2"]
+	h1.gets("web", "172.16.0.2")
+	h1.release("172.16.0.2")
+	h1.copied()
+	h1.fixes("db", "172.16.0.2")
+	h1.release("172.16.0.2")
+	h1.restartsAlone()
+	h1.gets("web", "172.16.0.2")
+	h1.shared.Mend()
+	h1.follow()
+	h1.sees("172.16.0.2", "db parked fixed")
+	_, err := h1.reg.Attach(h1.ctx, ipam.Endpoint{ID: "ep", Network: h1.pool.Network, Addrs: addresses([]string{"172.16.0.2"})})
+	if !errors.Is(err, ipam.ErrNoLease) {
+		t.Errorf("web's endpoint with db's address: %v", err)
+	}
+	h1.release("172.16.0.2")
+	h2.sees("172.16.0.2", "db parked fixed")
+	h2.gets("db", "172.16.0.2")
 }

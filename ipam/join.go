@@ -27,13 +27,15 @@ func (r *Registry) putAside() {
 }
 
 // Join takes along what this host had before it joined others. What clashes
-// with theirs stays behind: a name keeps the address that it has there. It is
-// called after the first Change was learned, and may be called again after an
-// error.
+// with theirs stays behind: a name keeps the address that it has there. Before the
+// first Change was learned it is an error, and it may be called again after one.
 func (r *Registry) Join(ctx context.Context) (JoinReport, error) {
 	var report JoinReport
 	var old []*pool
 	err := r.run(ctx, &call{learns: true, do: func(*tx) error {
+		if !r.synced {
+			return errUnread
+		}
 		old = slices.SortedFunc(maps.Values(r.aside), func(a, b *pool) int { return strings.Compare(a.id, b.id) })
 		return nil
 	}})
@@ -144,6 +146,7 @@ func (t *tx) joinPool(old *pool, report *JoinReport) {
 			*rec = old.rec
 			rec.VNI = vni
 		})
+		t.joinVIPs(old, p)
 		t.countUse(p)
 	}
 	if old.mine != nil {
@@ -164,6 +167,7 @@ func (t *tx) joinDiffers(old, p *pool, report *JoinReport) {
 		{"the gateway", old.rec.Gateway, p.rec.Gateway},
 		{"the MTU", old.rec.MTU, p.rec.MTU},
 		{"names per host", old.rec.PerHost, p.rec.PerHost},
+		{"the virtual addresses", fmt.Sprint(old.rec.VIPNames), fmt.Sprint(p.rec.VIPNames)},
 	} {
 		if d.here != d.there {
 			report.clash("network %s has %s %v here and %v on %s: remove it here and create it again", old.label(), d.what, d.here, d.there, t.hostNames(t.inUseBy(p)))
@@ -204,7 +208,7 @@ func (t *tx) joinLease(old *lease, report *JoinReport) {
 		holder = nil // an earlier try of joining
 	}
 	switch {
-	case there == nil && holder == nil && p.rec.setAside(l.addr) == "":
+	case there == nil && holder == nil && (p.rec.setAside(l.addr) == "" || slices.Contains(p.rec.VIPNames, l.name) && slices.Contains(p.rec.Exclude, l.addr)):
 		report.Leases++
 		t.put(&l)
 	case there != nil && there.addr == l.addr && (!t.elsewhere(there) || !l.live):

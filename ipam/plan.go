@@ -135,7 +135,7 @@ func (pl *planner) resolve(res Reservation) (*want, string) {
 		return nil, err.Error()
 	}
 	w.Pool = w.pool.id
-	if err := pl.t.usable(w.pool, res.Addr); err != nil {
+	if err := pl.t.usable(w.pool, res.Addr); err != nil && !w.pool.virtualAt(res.Name, res.Addr) {
 		return nil, err.Error()
 	}
 	if w.pool.rec.PerHost {
@@ -202,6 +202,10 @@ func (pl *planner) decide(w *want) {
 	}
 	if own != nil && own.addr != w.Addr && pl.t.held(own) {
 		pl.refuse(w, own, "%s; stop it first", pl.t.runs(own))
+		return
+	}
+	if own != nil && own.addr != w.Addr && w.pool.virtual(w.key) {
+		pl.refuse(w, own, "%s has %s as a virtual address called %q; remove the network first", &w.pool.rec, own.addr, w.key)
 		return
 	}
 	if w.mac != (mac{}) && (own == nil || own.hardware() != w.mac) {

@@ -196,7 +196,7 @@ func (r *poolRecord) free() {
 	if r.Gateway.IsValid() {
 		r.LastGateway = r.Gateway
 	}
-	r.Gateway, r.Aux, r.Exclude = netip.Addr{}, nil, nil
+	r.Gateway, r.Aux, r.Exclude, r.VIPNames = netip.Addr{}, nil, nil, nil
 }
 
 // ReleasePool marks a pool as unused. Its names keep their addresses.

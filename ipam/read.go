@@ -103,6 +103,10 @@ func (r *Registry) Pool(id string) (Pool, bool) {
 	return *p, true
 }
 
+// VIPs are the addresses of a pool that every container of its network may use,
+// named or not. They are not to be changed. It does not wait.
+func (r *Registry) VIPs(id string) []netip.Addr { return r.snap.Load().exclude[id] }
+
 // PoolFor is the pool of a subnet in an overlay. It does not wait.
 func (r *Registry) PoolFor(subnet netip.Prefix, overlay string) (Pool, bool) {
 	return r.Pool(PoolID(subnet.Masked(), overlay))

@@ -117,6 +117,9 @@ type Registry struct {
 	problems atomic.Pointer[[]string]
 	// lost are the endpoints whose lease went to another host, with its key.
 	lost map[string]string
+	// gone are the addresses of names that lost them before their endpoint came:
+	// it may come yet, and is not that of whoever has the address now.
+	gone map[string]struct{}
 	// imports are the records of imports under way, by key; unfinished is whether
 	// one of this host is among them. working holds the one that goes on.
 	imports    map[string][]byte
@@ -164,6 +167,7 @@ func Open(ctx context.Context, store kv.Store, cfg Config) (*Registry, error) {
 		told:      map[uint32]struct{}{},
 		moved:     map[string]string{},
 		lost:      map[string]string{},
+		gone:      map[string]struct{}{},
 		imports:   map[string][]byte{},
 		working:   make(chan struct{}, 1),
 		opened:    cfg.Now(),

@@ -21,6 +21,9 @@ func (r *Registry) Release(ctx context.Context, name string, pools ...string) er
 			if t.held(l) {
 				return t.live(l, "release the name")
 			}
+			if err := t.notVirtual(l.pool, l.name, "remove the network first, on every host"); err != nil {
+				return err
+			}
 		}
 		for _, l := range found {
 			t.drop(l)
@@ -50,19 +53,9 @@ func (r *Registry) RenameLease(ctx context.Context, from, to string, pools ...st
 			return err
 		}
 		for _, l := range found {
-			if t.held(l) {
-				t.doubt(leaseKey(l.pool.id, l.name))
-				return fmt.Errorf("%w: %s; `docker rename %s %s` renames it, and its address goes with it", ErrLive, t.runs(l), from, to)
+			if err := t.renameable(l, to); err != nil {
+				return err
 			}
-			there := l.pool.names[r.keyName(l.pool, to)]
-			if there == nil {
-				continue
-			}
-			t.doubt(leaseKey(l.pool.id, there.name))
-			if t.held(there) {
-				return fmt.Errorf("%w: %s; stop it first and release %s, or choose another name", ErrClash, t.keeps(there), to)
-			}
-			return fmt.Errorf("%w: %s; release %s first, or choose another name", ErrClash, t.keeps(there), to)
 		}
 		for _, l := range found {
 			t.drop(l)
@@ -73,4 +66,24 @@ func (r *Registry) RenameLease(ctx context.Context, from, to string, pools ...st
 		return nil
 	})
 	return r.hint(ctx, err)
+}
+
+// renameable tells why the lease can't be that of another name, if so.
+func (t *tx) renameable(l *lease, to string) error {
+	if t.held(l) {
+		t.doubt(leaseKey(l.pool.id, l.name))
+		return fmt.Errorf("%w: %s; `docker rename %s %s` renames it, and its address goes with it", ErrLive, t.runs(l), l.container(), to)
+	}
+	if err := t.notVirtual(l.pool, l.name, "create the network with the other name"); err != nil {
+		return err
+	}
+	there := l.pool.names[t.r.keyName(l.pool, to)]
+	if there == nil {
+		return nil
+	}
+	t.doubt(leaseKey(l.pool.id, there.name))
+	if t.held(there) {
+		return fmt.Errorf("%w: %s; stop it first and release %s, or choose another name", ErrClash, t.keeps(there), to)
+	}
+	return fmt.Errorf("%w: %s; release %s first, or choose another name", ErrClash, t.keeps(there), to)
 }

@@ -31,6 +31,11 @@ func (t *tx) rename(p *pool, from, to string) {
 		return
 	}
 	there := p.names[to]
+	if p.virtual(to) {
+		t.warn("a renamed container's address stays under its old name: the new one is a virtual address",
+			slog.String("network", p.rec.network()), slog.String("name", from), slog.String("addr", l.addr.String()), slog.String("to", to))
+		return
+	}
 	if there != nil && t.held(there) {
 		t.warn("a renamed container's address stays under its old name: the new one has a running container",
 			slog.String("network", p.rec.network()), slog.String("name", from), slog.String("addr", l.addr.String()), slog.String("to", to))

@@ -24,6 +24,9 @@ func (r *Registry) RequestAddress(ctx context.Context, req AddressRequest) (neti
 		if err != nil {
 			return err
 		}
+		if err := t.notVirtual(p, req.Name, "give the container another name"); err != nil {
+			return err
+		}
 		name := r.keyName(p, req.Name)
 		var l *lease
 		switch {
@@ -41,7 +44,10 @@ func (r *Registry) RequestAddress(ctx context.Context, req AddressRequest) (neti
 		out = p.prefix(l.addr)
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return netip.Prefix{}, err // not one that was decided on, and undone
+	}
+	return out, nil
 }
 
 // here tells why the name can't run on this host, if so: it runs on another.

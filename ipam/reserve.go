@@ -88,6 +88,9 @@ func (t *tx) reserve(p *pool, name string, addr netip.Addr) (*lease, error) {
 	if own != nil && (!addr.IsValid() || own.addr == addr) {
 		return own, nil
 	}
+	if err := t.notVirtual(p, name, "its address can be another where the network is removed first, on every host"); own != nil && err != nil {
+		return nil, err
+	}
 	if own != nil && t.held(own) {
 		t.doubt(leaseKey(p.id, name))
 		return nil, fmt.Errorf("%w: %s; stop it before you reserve %s for it", ErrAddressTaken, t.runs(own), addr)
@@ -163,15 +166,21 @@ func (t *tx) siblings(p *pool) []*pool {
 }
 
 // Unreserve takes Reserve back. The name keeps the address as any other does.
-// A name without a reservation is no error.
+// A name without a reservation is no error, nor is a virtual address', which
+// stays reserved while there is the network. As all of an operator's words it
+// takes the store: decided alone it would be written later, over a reservation
+// that was made meanwhile.
 func (r *Registry) Unreserve(ctx context.Context, pool, name string) error {
 	return r.change(ctx, func(t *tx) error {
 		p, err := t.pool(pool)
+		if err == nil {
+			err = t.needStore()
+		}
 		if err != nil {
 			return err
 		}
 		key := r.keyName(p, name)
-		if l := p.names[key]; l != nil {
+		if l := p.names[key]; l != nil && !p.virtual(key) {
 			t.change(l, func(c *lease) { c.reserved = false })
 		}
 		t.makeSure(p, key)

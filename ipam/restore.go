@@ -235,7 +235,7 @@ func (pl *putBack) lease(at nameID, l *lease) {
 	var own, holder *lease
 	if p != nil {
 		own, holder = p.names[at.name], p.addrs[l.addr]
-		if why := p.rec.setAside(l.addr); why != "" && t.inUse(p) {
+		if why := p.rec.setAside(l.addr); why != "" && t.inUse(p) && !p.virtualAt(at.name, l.addr) {
 			pl.clash("%s in %s is %s by now, and %q's in the backup", l.addr, &p.rec, why, l.container())
 			return
 		}
@@ -243,6 +243,8 @@ func (pl *putBack) lease(at nameID, l *lease) {
 	switch {
 	case holder != nil && holder.name != at.name && t.held(holder):
 		pl.refuse(holder, "%s, and it is %q's in the backup; stop it first", t.runs(holder), l.container())
+	case own != nil && own.addr != l.addr && p.virtual(at.name):
+		pl.refuse(own, "%s has %s as a virtual address called %q, and that has %s in the backup; remove the network first", &p.rec, own.addr, at.name, l.addr)
 	case own != nil && own.addr != l.addr && t.held(own):
 		pl.refuse(own, "%s, and has %s in the backup; stop it first", t.runs(own), l.addr)
 	case own == nil:

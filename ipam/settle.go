@@ -45,27 +45,30 @@ func (t *tx) settle(op kv.Op, mine, theirs *lease) bool {
 	case t.elsewhere(theirs), theirs.addr != mine.addr && (theirs.host != me || theirs.live || !mine.live):
 		return false
 	case theirs.addr != mine.addr:
-		// What this host's name had before, in a store that was put back.
+		// What this host's name had before, in a store that was put back, or got by
+		// an operator's word here before a restart from an old copy. What runs
+		// keeps its address.
 		t.r.behind[addrKey(mine.pool.id, mine.addr)] = nil
 		t.r.behind[addrKey(mine.pool.id, theirs.addr)] = []byte(mine.name)
 	case theirs.host != me && !mine.live:
 		return false
-	default:
-		t.keepReservation(op.Key, mine, theirs)
+	}
+	if mine != nil {
+		t.keepReservation(mine, theirs != nil && theirs.reserved)
 	}
 	t.r.behind[op.Key] = valueOf(op)
 	return true
 }
 
-// keepReservation takes over a reservation that another host made or took back,
-// unless this one did so too.
-func (t *tx) keepReservation(key string, mine, theirs *lease) {
-	base := t.r.base(key)
-	if base == nil || base.reserved != mine.reserved || theirs.reserved == mine.reserved {
+// keepReservation has the name reserved, or not, as the store has it: that is
+// changed with the store or not at all, so what differs another host did. A name
+// that an operator gave up, and whose container runs on here, is reserved no more.
+func (t *tx) keepReservation(mine *lease, reserved bool) {
+	if mine.reserved == reserved {
 		return
 	}
 	c := *mine
-	c.reserved = theirs.reserved
+	c.reserved = reserved
 	t.replace(c.pool, c.name, mine, &c)
 }
 
@@ -90,8 +93,12 @@ func (t *tx) movedAway(old, l *lease) {
 		return
 	}
 	key := leaseKey(old.pool.id, old.name)
-	if old.endpoint != "" && (l == nil || l.host != me || l.addr != old.addr) {
+	switch kept := l != nil && l.host == me && l.addr == old.addr; {
+	case kept:
+	case old.endpoint != "":
 		t.r.lost[old.endpoint] = key
+	default:
+		t.r.gone[addrKey(old.pool.id, old.addr)] = struct{}{}
 	}
 	var text string
 	switch {

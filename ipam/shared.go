@@ -31,6 +31,9 @@ const (
 	heldWait = 2 * time.Second
 )
 
+// errUnread is what can't be said of a store that nobody has heard of yet.
+var errUnread = fmt.Errorf("%w: it was not read since dockstack started", kv.ErrAway)
+
 func (r *Registry) shared() bool { return r.cfg.Shared != nil }
 
 // value is what the store is to have under a key, as memory has it; nil:
@@ -141,9 +144,11 @@ func (t *tx) claim(old, l *lease) {
 	}
 	if old != nil && (l == nil || l.addr != old.addr) {
 		t.write(addrKey(old.pool.id, old.addr))
+		t.leaveLate(leaseKey(old.pool.id, old.name))
 	}
 	if l != nil && (old == nil || l.addr != old.addr) {
 		t.write(addrKey(l.pool.id, l.addr))
+		t.vacateLate(l)
 		// The gateway and the like are in the pool's record.
 		t.guard(poolKey(l.pool.id))
 	}
@@ -304,7 +309,7 @@ func (r *Registry) commitShared(ctx context.Context, t *tx) error {
 		if away, _ := r.cfg.Shared.State(); errors.Is(away, kv.ErrAway) {
 			return away // which says why
 		}
-		return fmt.Errorf("%w: it was not read since dockstack started", kv.ErrAway)
+		return errUnread
 	}
 	if err := r.cfg.Shared.Commit(ctx, kept, conds...); err != nil {
 		return err

@@ -36,6 +36,11 @@ type Snapshot struct {
 	// below has the names that end in a dot and the key.
 	below cow.Map[string, few]
 	addrs cow.Map[netip.Addr, few]
+	// vips are the virtual addresses that have a name, by it, in lower case. They
+	// are few.
+	vips map[string][]*lease
+	// exclude are all virtual addresses, by pool.
+	exclude map[string][]netip.Addr
 }
 
 // Names is the picture after the last commit.
@@ -50,7 +55,12 @@ func (s *Snapshot) ByName(name string) []Host { return s.AppendByName(nil, name)
 
 // AppendByName is ByName that appends to to.
 func (s *Snapshot) AppendByName(to []Host, name string) []Host {
-	return s.hosts(to, s.names.Get(strings.ToLower(name)))
+	name = strings.ToLower(name)
+	to = s.hosts(to, s.names.Get(name))
+	for _, l := range s.vips[name] {
+		to = append(to, s.host(l))
+	}
+	return to
 }
 
 // ByLabel is ByName for the label that Config.Label made of a name.
@@ -71,6 +81,13 @@ func (s *Snapshot) AppendBelow(to []Host, name string) []Host {
 func (s *Snapshot) ByAddr(addr netip.Addr) (Host, bool) {
 	found := s.addrs.Get(addr)
 	if found.one == nil {
+		for _, leases := range s.vips {
+			for _, l := range leases {
+				if l.addr == addr {
+					return s.host(l), true
+				}
+			}
+		}
 		return Host{}, false
 	}
 	return s.host(found.one), true
@@ -195,7 +212,7 @@ func looksSame(a, b *lease, before, after []bool) bool {
 func (s *Snapshot) after(t *tx) *Snapshot {
 	n := &Snapshot{
 		serial: max(s.serial+1, uint32(t.now.Unix())),
-		pools:  s.pools, networks: s.networks, names: s.names, labels: s.labels, below: s.below, addrs: s.addrs,
+		pools:  s.pools, networks: s.networks, names: s.names, labels: s.labels, below: s.below, addrs: s.addrs, vips: s.vips, exclude: s.exclude,
 		up: t.r.hosts.alive, ids: t.r.hosts.ids,
 	}
 	var e *edit
@@ -205,6 +222,7 @@ func (s *Snapshot) after(t *tx) *Snapshot {
 			pools = pools || u.kind == stepPool || u.kind == stepRecord || u.kind == stepUse
 			continue
 		}
+		pools = pools || slices.Contains(u.pool.rec.VIPNames, u.name)
 		if looksSame(u.old, u.new, s.up, n.up) {
 			continue
 		}
@@ -233,11 +251,19 @@ func (s *Snapshot) after(t *tx) *Snapshot {
 func (r *Registry) namePools(s *Snapshot) {
 	s.pools = make(map[string]*Pool, len(r.pools))
 	s.networks = map[string]struct{}{}
+	s.vips, s.exclude = map[string][]*lease{}, map[string][]netip.Addr{}
 	for id, p := range r.pools {
 		shown := p.public()
 		s.pools[id] = &shown
+		if len(p.rec.Exclude) > 0 {
+			s.exclude[id] = p.rec.Exclude
+		}
 		if p.network() == "" && len(p.others) == 0 {
 			continue
+		}
+		for l := range p.vips {
+			name := strings.ToLower(l.name)
+			s.vips[name] = append(s.vips[name], l)
 		}
 		for _, name := range []string{p.networkName(), p.rec.Overlay} {
 			if name != "" {

@@ -22,12 +22,19 @@ func (s *Snapshot) Locate(to []Located, name string) []Located {
 	return to
 }
 
-// All yields every address of every live container, in no order, until yield
-// returns false.
+// All yields every address of every live container, and the virtual addresses
+// that have a name, in no order, until yield returns false.
 func (s *Snapshot) All(yield func(Located) bool) {
 	for _, leases := range s.addrs.All {
 		for l := range leases.all {
 			if !yield(s.locate(l)) {
+				return
+			}
+		}
+	}
+	for _, leases := range s.vips {
+		for _, l := range leases {
+			if !yield(Located{Host: s.host(l), PoolID: l.pool.id}) {
 				return
 			}
 		}

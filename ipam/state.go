@@ -99,7 +99,10 @@ type poolRecord struct {
 	LastGateway netip.Addr   `json:"last_gateway,omitzero"`
 	Aux         []netip.Addr `json:"aux,omitempty"`
 	Exclude     []netip.Addr `json:"exclude,omitempty"`
-	NetworkName string       `json:"network_name,omitempty"`
+	// VIPNames are virtual addresses by name; their addresses stand in Exclude as
+	// well.
+	VIPNames    []string `json:"vip_names,omitempty"`
+	NetworkName string   `json:"network_name,omitempty"`
 	// VNI and MTU are those of the network, 0 before its first. PerHost: each
 	// host has names of its own.
 	VNI     uint32 `json:"vni,omitempty"`
@@ -120,7 +123,7 @@ type poolRecord struct {
 func (r *poolRecord) equal(o *poolRecord) bool {
 	return r.Subnet == o.Subnet && r.Range == o.Range && r.Overlay == o.Overlay && r.Auto == o.Auto &&
 		r.Gateway == o.Gateway && r.LastGateway == o.LastGateway &&
-		slices.Equal(r.Aux, o.Aux) && slices.Equal(r.Exclude, o.Exclude) && r.NetworkName == o.NetworkName &&
+		slices.Equal(r.Aux, o.Aux) && slices.Equal(r.Exclude, o.Exclude) && slices.Equal(r.VIPNames, o.VIPNames) && r.NetworkName == o.NetworkName &&
 		r.VNI == o.VNI && r.MTU == o.MTU && r.PerHost == o.PerHost && r.Epoch == o.Epoch && r.RequestedAt.Equal(o.RequestedAt)
 }
 

@@ -61,7 +61,7 @@ func TestMemory(t *testing.T) {
 func quick(seed uint64) plan {
 	hosts := 3 + int(seed%3)
 	return plan{
-		hosts: hosts, seed: seed, net: newMemory(hosts), ttl: 100 * time.Millisecond, pause: 2 * time.Millisecond, patience: 10 * time.Second,
+		hosts: hosts, seed: seed, net: newMemory(hosts), ttl: 100 * time.Millisecond, pause: 2 * time.Millisecond, patience: time.Minute,
 		local: func(int) func() (kv.Store, error) {
 			disk := kvtest.NewMemory()
 			return func() (kv.Store, error) { return disk.Reopen(), nil }

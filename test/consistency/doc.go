@@ -39,9 +39,11 @@
 // have it; from that commit on the name is as if requested surely. If it can't,
 // the host says so (Registry.Problems).
 //
-// An operator's words (release, rename, import of a few names) are decided with
-// the store or not at all, and as requests are: none takes a name or an address
-// from a container that runs on a host whose mark stands. Imports beyond one
+// An operator's words (reserve, release, rename, import of a few names) are decided
+// with the store or not at all, and as requests are: none takes a name or an address
+// from a container that runs on a host whose mark stands. What a host wrote later
+// neither makes a reservation nor takes one back; a name that was released while
+// its host ran it alone comes back without. Imports beyond one
 // commit are ipam's own tests' (pieces_test.go there).
 //
 // A request that failed because the store went away in the middle may have been

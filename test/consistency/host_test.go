@@ -251,7 +251,7 @@ func (h *host) watch(p *process, e event, do func() (netip.Prefix, error)) (even
 	e.ret = h.w.hist.now()
 	told, away, sent := p.spy.between(e.call, e.ret)
 	sure = sure && told && !away
-	if got.IsValid() {
+	if err == nil && got.IsValid() {
 		e.got = got.Addr()
 	}
 	if err != nil {

@@ -272,10 +272,11 @@ func (s *step) come() bool {
 	return true
 }
 
-// write is what a host wrote of what it had decided alone.
+// write is what a host wrote of what it had decided alone, or with a stop. It
+// leaves a reservation as it is.
 func (s *step) write() bool {
 	h := s.e.host
-	if s.at&(s.got|none) == 0 {
+	if s.at&(s.got|none) == 0 || s.reserved != 2 && s.e.reserved != (s.reserved == 1) {
 		return false
 	}
 	if s.e.by != h {
@@ -332,7 +333,8 @@ func (s *step) foreign() bool {
 		s.mayLose()
 		s.at &^= s.got
 	case alone, unknown:
-		if !s.firm() && s.reserved != 1 && (s.got == 0 || s.at&s.got != 0) {
+		may := s.addr | s.got
+		if !s.firm() && s.reserved != 1 && (may == 0 || s.at&may != 0) {
 			s.mayLose()
 		}
 	case refused, elsewhere:
@@ -344,8 +346,14 @@ func (s *step) foreign() bool {
 func checkName(t failer, pool testPool, name string, all []event, dead uint8) int {
 	had := map[netip.Addr]bool{}
 	for _, e := range all {
-		if e.pool == pool.id && e.name == name {
-			had[e.addr], had[e.got] = true, true
+		if e.pool != pool.id || e.name != name {
+			continue
+		}
+		had[e.addr], had[e.got] = true, true
+		if e.kind == comes && e.out != refused { // with any address
+			for a := pool.subnet.Addr(); pool.subnet.Contains(a); a = a.Next() {
+				had[a] = true
+			}
 		}
 	}
 	delete(had, netip.Addr{})

@@ -104,7 +104,7 @@ func (m *monitor) marks(began int64) []event {
 func (m *monitor) sync() {
 	m.w.t.Helper()
 	key := fmt.Sprint("test/", m.w.hist.now())
-	ctx, cancel := context.WithTimeout(m.w.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(m.w.t.Context(), time.Minute)
 	defer cancel()
 	m.w.ok(m.w.net.put(ctx, key))
 	for {

@@ -196,7 +196,9 @@ func (s *spy) copies(ctx context.Context) error {
 		if !wait(ctx, copyAfter) {
 			return nil
 		}
-		if err := s.write(ctx); err != nil && ctx.Err() == nil {
+		// Once begun it comes to its end: half of it would be a copy that no
+		// process leaves behind.
+		if err := s.write(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
 	}

@@ -333,7 +333,8 @@ func (w *world) check(pools []testPool, began int64, dead uint8) {
 	w.t.Logf("round: %d requests and other events; the names' histories have %d", len(events), ops)
 }
 
-// late are the writes that belong to no sure request.
+// late are the writes that belong to no sure request that says what they write:
+// a stop of what was started alone may be the first that the store hears of it.
 func (w *world) late(events []event) []event {
 	type who struct {
 		pool, name string
@@ -341,7 +342,7 @@ func (w *world) late(events []event) []event {
 	}
 	sure := map[who][]event{}
 	for _, e := range events {
-		if e.out == done && e.kind < writes {
+		if e.out == done && e.kind < writes && e.kind != stops {
 			sure[who{e.pool, e.name, e.host}] = append(sure[who{e.pool, e.name, e.host}], e)
 		}
 	}
