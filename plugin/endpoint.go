@@ -169,13 +169,18 @@ func (d *Driver) leave(context.Context, sdknet.LeaveRequest) (*none, error) {
 	return &none{}, nil
 }
 
+// noInfo is what EndpointOperInfo says of every endpoint: nothing.
+type noInfo struct{ sdknet.InfoResponse }
+
+func (*noInfo) sameForAll() {}
+
 // endpointInfo is the last call before the container's process starts. The
 // engine ignores its errors, so a switch that is late here is only logged.
-func (d *Driver) endpointInfo(ctx context.Context, req sdknet.InfoRequest) (*sdknet.InfoResponse, error) {
+func (d *Driver) endpointInfo(ctx context.Context, req sdknet.InfoRequest) (*noInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleWait)
 	defer cancel()
 	if err := d.cfg.Fabric.Settle(ctx, req.EndpointID); err != nil {
 		d.log.Warn("container starts before its flows are in", "endpoint", req.EndpointID, "error", err)
 	}
-	return &sdknet.InfoResponse{Value: map[string]string{}}, nil
+	return &noInfo{sdknet.InfoResponse{Value: map[string]string{}}}, nil
 }

@@ -16,6 +16,7 @@ import (
 type fakeFabric struct {
 	mu        sync.Mutex
 	down      error
+	putting   func() // runs before a network is put
 	networks  map[string]fabric.Network
 	endpoints map[string]fabric.Endpoint
 }
@@ -31,6 +32,9 @@ func (f *fakeFabric) Ready(context.Context) error {
 }
 
 func (f *fakeFabric) PutNetwork(_ context.Context, n fabric.Network) error {
+	if f.putting != nil {
+		f.putting()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, other := range f.networks {

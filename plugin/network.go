@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -67,7 +68,7 @@ func (d *Driver) handleNetworkDriver(mux *http.ServeMux) {
 	handle(d, mux, "/NetworkDriver.CreateEndpoint", networkErrors, d.createEndpoint)
 	handle(d, mux, "/NetworkDriver.DeleteEndpoint", networkErrors, d.deleteEndpoint)
 	handle(d, mux, "/NetworkDriver.EndpointOperInfo", networkErrors, d.endpointInfo)
-	handle(d, mux, "/NetworkDriver.Join", networkErrors, d.join)
+	handle(d, mux, joinPath, networkErrors, d.join)
 	handle(d, mux, "/NetworkDriver.Leave", networkErrors, d.leave)
 	// Node discovery is Swarm's; the other calls that exist are optional.
 	d.constant(mux, "/NetworkDriver.DiscoverNew", none{})
@@ -176,15 +177,15 @@ func (d *Driver) putNetwork(ctx context.Context, st *State, n network, set setti
 // bind has n take what its overlay has: VNI, MTU and virtual addresses.
 func (d *Driver) bind(ctx context.Context, st *State, n *network, set settings) error {
 	if len(n.Pools) == 0 {
-		if set.vni != 0 || set.perHost {
-			return fmt.Errorf("options %s and %s are for networks with `--ipam-driver dockstack`: this one stays on its host", optVNI, optNames)
+		if set.vni != 0 || set.perHost || set.vipNames != nil {
+			return fmt.Errorf("options %s, %s, and names in %s are for networks with `--ipam-driver dockstack`: this one stays on its host", optVNI, optNames, optVIP)
 		}
 		n.Alone = true
 		n.MTU = cmp.Or(n.MTU, d.cfg.DefaultMTU())
 		return nil
 	}
 	bound, err := st.Leases.Bind(ctx, ipam.Binding{
-		Network: n.ID, Pools: n.Pools, VIPs: n.VIPs, VNI: n.VNI, MTU: n.MTU, DefaultMTU: d.cfg.DefaultMTU(), PerHost: set.perHost,
+		Network: n.ID, Pools: n.Pools, VIPs: n.VIPs, VIPNames: set.vipNames, VNI: n.VNI, MTU: n.MTU, DefaultMTU: d.cfg.DefaultMTU(), PerHost: set.perHost,
 	})
 	if err != nil {
 		return err
@@ -282,14 +283,18 @@ func (d *Driver) Forget(ctx context.Context, st *State, known map[string]string)
 }
 
 // Restore reads the networks from the store, once, and hands them to the
-// switch, which by itself knows only its endpoints.
+// switch, which by itself knows only its endpoints. Who comes meanwhile waits until
+// the switch has all.
 func (d *Driver) Restore(ctx context.Context, st *State) error {
+	d.restoring.Lock()
+	defer d.restoring.Unlock()
 	d.mu.Lock()
-	if d.restored {
-		d.mu.Unlock()
+	done := d.restored
+	d.mu.Unlock()
+	if done {
 		return nil
 	}
-	found := map[string]network{}
+	found, since := map[string]network{}, map[string]time.Time{}
 	err := st.Store.Load(ctx, networkPrefix, func(key string, value []byte) error {
 		var n network
 		if err := json.Unmarshal(value, &n); err != nil || n.ID != strings.TrimPrefix(key, networkPrefix) || n.VNI == 0 || n.VNI > maxVNI {
@@ -298,14 +303,9 @@ func (d *Driver) Restore(ctx context.Context, st *State) error {
 		if n.Version > networkVersion {
 			return fmt.Errorf("%w: record %s has format %d, this version knows up to %d", kv.ErrNewer, key, n.Version, networkVersion)
 		}
-		found[n.ID] = n
-		d.since[n.ID] = time.Now()
+		found[n.ID], since[n.ID] = n, time.Now()
 		return nil
 	})
-	if err == nil {
-		d.networks, d.restored = found, true
-	}
-	d.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -315,22 +315,22 @@ func (d *Driver) Restore(ctx context.Context, st *State) error {
 			d.log.Error("network not restored yet", "network", n.ID, "error", err)
 		}
 	}
+	d.mu.Lock()
+	d.networks, d.restored = found, true
+	maps.Copy(d.since, since)
+	d.mu.Unlock()
 	d.changed()
 	return nil
 }
 
-// Refresh gives networks the VNI that their overlay has now: it is another
-// when this host joined others that had it taken.
+// Refresh gives networks the VNI and the virtual addresses that their overlay has
+// now: they are others when this host joined others that had them otherwise.
 func (d *Driver) Refresh(ctx context.Context, st *State) error {
 	d.mu.Lock()
 	var stale []network
 	for _, n := range d.networks {
-		for _, id := range n.Pools {
-			if p, ok := st.Leases.Pool(id); ok && p.VNI != 0 && p.VNI != n.VNI {
-				n.VNI = p.VNI
-				stale = append(stale, n)
-				break
-			}
+		if now := d.asBound(st, n); now.VNI != n.VNI || !slices.Equal(now.VIPs, n.VIPs) {
+			stale = append(stale, now)
 		}
 	}
 	d.mu.Unlock()
@@ -347,9 +347,35 @@ func (d *Driver) Refresh(ctx context.Context, st *State) error {
 		if err := d.cfg.Fabric.PutNetwork(ctx, n.wanted()); err != nil {
 			return err
 		}
-		d.log.Info("network has another VNI now", "network", n.ID, "vni", n.VNI)
+		d.log.Info("network has another VNI or other virtual addresses now", "network", n.ID, "vni", n.VNI, "vips", n.VIPs)
 	}
 	return nil
+}
+
+// asBound is n with what its overlay has now.
+func (d *Driver) asBound(st *State, n network) network {
+	var vips []netip.Addr
+	for _, id := range n.Pools {
+		p, ok := st.Leases.Pool(id)
+		if !ok || p.VNI == 0 || p.Network != n.ID {
+			return n
+		}
+		n.VNI = p.VNI
+		vips = append(vips, st.Leases.VIPs(id)...)
+	}
+	if len(n.Pools) == 0 || sameAddrs(vips, n.VIPs) {
+		return n
+	}
+	n.VIPs = vips
+	return n
+}
+
+// sameAddrs compares without regard to order.
+func sameAddrs(a, b []netip.Addr) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.SortFunc(a, netip.Addr.Compare)
+	slices.SortFunc(b, netip.Addr.Compare)
+	return slices.Equal(slices.Compact(a), slices.Compact(b))
 }
 
 // changed tells the outside which networks there are now.

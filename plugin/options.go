@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +58,7 @@ type settings struct {
 	ifPrefix string
 	overlay  string
 	vips     []netip.Addr
+	vipNames []string
 	anyIPAM  bool
 	vni      uint32 // 0: any
 	perHost  bool
@@ -97,13 +99,7 @@ func (s *settings) set(key, value string) error {
 	case optOverlay:
 		return s.setOverlay(value)
 	case optVIP:
-		for text := range strings.SplitSeq(value, ",") {
-			addr, err := netip.ParseAddr(strings.TrimSpace(text))
-			if err != nil {
-				return fmt.Errorf("option %s=%s: want addresses with commas between them: %w", key, value, err)
-			}
-			s.vips = append(s.vips, addr)
-		}
+		return s.setVIPs(value)
 	case optIPAM:
 		if value != "any" && value != "dockstack" {
 			return fmt.Errorf("option %s=%s: want any (another IPAM driver is allowed) or dockstack", key, value)
@@ -118,6 +114,26 @@ func (s *settings) set(key, value string) error {
 		s.perHost = value == "host"
 	default:
 		return unknownOption("-o", key, networkOpts)
+	}
+	return nil
+}
+
+// vipName is what can be the name of a virtual address: a host name that nobody
+// takes for an address.
+var vipName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func (s *settings) setVIPs(value string) error {
+	for text := range strings.SplitSeq(value, ",") {
+		text = strings.TrimSpace(text)
+		if vipName.MatchString(text) {
+			s.vipNames = append(s.vipNames, text)
+			continue
+		}
+		addr, err := netip.ParseAddr(text)
+		if err != nil || addr.Zone() != "" {
+			return fmt.Errorf("option %s=%s: %q is neither an address nor a name (a letter, then letters, digits and hyphens, all small); several have commas between them", optVIP, value, text)
+		}
+		s.vips = append(s.vips, addr.Unmap())
 	}
 	return nil
 }

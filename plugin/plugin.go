@@ -7,7 +7,7 @@
 //   - It asks for addresses by container name but releases them by address
 //     only, may repeat a call whose answer was lost, and then sends no body
 //     at all. So every handler may run twice, and an empty body is an error
-//     unless the journal knows which call it was.
+//     unless the journal knows which call it was, or that it does not matter.
 //   - It holds locks of the container while it waits for us, and at boot its
 //     own API does not answer. So nothing here ever calls the engine.
 //   - A container whose start failed in the network is not tried again, by no
@@ -116,6 +116,9 @@ type Driver struct {
 	cfg     Config
 	log     *slog.Logger
 	journal *journal
+
+	// restoring is held while networks are read from the store and put.
+	restoring sync.Mutex
 
 	mu       sync.Mutex
 	networks map[string]network   // by the engine's id; guarded by mu

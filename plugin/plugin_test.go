@@ -66,10 +66,10 @@ func TestCallsAreTold(t *testing.T) {
 func TestNetworkSurvivesRestart(t *testing.T) {
 	e := newEngine(t)
 	e.createNetwork("n1", "172.16.0.0/16", object{"dockstack.vip": "172.16.0.254", "com.docker.network.driver.mtu": "1400"})
-	e.createNetwork("n2", "172.20.0.0/16", nil)
+	e.createNetwork("n2", "172.20.0.0/16", object{"dockstack.vip": "vip1, 172.20.0.254"})
 	before := e.fabric.String()
 	want := "network n1 vni=1 mtu=1400 gateways=[172.16.0.1/16] vips=[172.16.0.254]\n" +
-		"network n2 vni=2 mtu=1450 gateways=[172.20.0.1/16] vips=[]"
+		"network n2 vni=2 mtu=1450 gateways=[172.20.0.1/16] vips=[172.20.0.254 172.20.0.2]"
 	if before != want {
 		t.Fatalf("got\n%s\nwant\n%s", before, want)
 	}
@@ -153,6 +153,7 @@ func TestRefusals(t *testing.T) {
 		{"an unknown ipam option", "/IpamDriver.RequestPool", object{"Pool": "172.30.0.0/16", "Options": object{"dockstack.overly": "x"}}, []string{"--ipam-opt dockstack.overly", "did you mean dockstack.overlay?"}},
 		{"a bad MTU", "/NetworkDriver.CreateNetwork", object{"NetworkID": "n9", "Options": generic(object{"com.docker.network.driver.mtu": "9"}), "IPv4Data": ours("172.16.0.0/16")}, []string{"mtu=9", "576 to 65535"}},
 		{"a VIP elsewhere", "/NetworkDriver.CreateNetwork", object{"NetworkID": "n9", "Options": generic(object{"dockstack.vip": "9.9.9.9"}), "IPv4Data": ours("172.16.0.0/16")}, []string{"9.9.9.9", "no subnet"}},
+		{"a VIP that is neither address nor name", "/NetworkDriver.CreateNetwork", object{"NetworkID": "n9", "Options": generic(object{"dockstack.vip": "172.16.0.300"}), "IPv4Data": ours("172.16.0.0/16")}, []string{"172.16.0.300", "neither an address nor a name"}},
 		{"a bad VNI", "/NetworkDriver.CreateNetwork", object{"NetworkID": "n9", "Options": generic(object{"dockstack.vni": "15728640"}), "IPv4Data": ours("172.16.0.0/16")}, []string{"dockstack.vni=15728640", "1 to 15728639"}},
 		{"bad names", "/NetworkDriver.CreateNetwork", object{"NetworkID": "n9", "Options": generic(object{"dockstack.names": "hots"}), "IPv4Data": ours("172.16.0.0/16")}, []string{"dockstack.names=hots", "host (", "overlay ("}},
 		{"a VNI that stays here", "/NetworkDriver.CreateNetwork", object{"NetworkID": "n9", "Options": generic(object{"dockstack.vni": "7", "dockstack.ipam": "any"}), "IPv4Data": []object{{"AddressSpace": "LocalDefault", "Pool": "172.19.0.0/16"}}}, []string{"dockstack.vni", "--ipam-driver dockstack"}},

@@ -224,10 +224,11 @@ const (
 	EventProblem  = "problem" // something to mend came up, or is mended
 	EventDNS      = "dns"     // a record, a listener
 	EventRefused  = "refused" // the engine got an error instead of what it wanted
+	EventHealed   = "healed"  // a container without a network was restarted
 )
 
 // EventKinds are all kinds there are.
 var EventKinds = []string{
 	EventLive, EventParked, EventNew, EventGone, EventReserved, EventRenamed, EventChanged,
-	EventRefused, EventHost, EventStore, EventSwitch, EventProblem, EventDNS,
+	EventRefused, EventHost, EventStore, EventSwitch, EventProblem, EventDNS, EventHealed,
 }

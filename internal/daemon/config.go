@@ -31,6 +31,7 @@ type config struct {
 	vtep      string // an address or interface; "": the route to the store tells
 	vxlanPort uint16
 	hostName  string
+	heal      bool // containers whose network namespace ended are restarted
 	// passedOver are settings that can't be understood and do without, for people.
 	passedOver []string
 	// hostRoot is where the host's /run and /var/lib are mounted; "" outside
@@ -122,6 +123,7 @@ func readConfig() (config, error) {
 	}
 	c.readDNS(bad, mind)
 	c.readPage(mind)
+	c.readHeal(mind)
 	c.readShared(bad)
 	if len(errs) > 0 {
 		errs = append(errs, errors.New(mendSettings))

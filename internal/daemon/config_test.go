@@ -38,6 +38,8 @@ func TestSettings(t *testing.T) {
 		{"no limit", "DOCKSTACK_DNS_LIMIT", "many", []string{"DOCKSTACK_DNS_LIMIT", "queries"}},
 		{"health", "DOCKSTACK_DNS_HEALTH", "on", nil},
 		{"no health", "DOCKSTACK_DNS_HEALTH", "good", []string{"DOCKSTACK_DNS_HEALTH", "on or off"}},
+		{"no healing", "DOCKSTACK_HEAL", "off", nil},
+		{"some healing", "DOCKSTACK_HEAL", "some", []string{"DOCKSTACK_HEAL", "on or off"}},
 		{"a page", "DOCKSTACK_PAGE", "127.0.0.1:8053", nil},
 		{"a page's port", "DOCKSTACK_PAGE", "8053", nil},
 		{"a page without a port", "DOCKSTACK_PAGE", "127.0.0.1", []string{"DOCKSTACK_PAGE", "127.0.0.1:8053"}},

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/dockstack/dockstack/dnsd"
+	"github.com/dockstack/dockstack/internal/engine"
 	"github.com/dockstack/dockstack/internal/events"
 	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/internal/heal"
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/metrics"
 	"github.com/dockstack/dockstack/internal/ovs"
@@ -47,6 +49,12 @@ type parts struct {
 	counts   counts
 	metrics  *metrics.Exporter
 	refusals refusals
+	// hands reach for single containers, for the healer.
+	hands  *engine.Hands
+	healer *heal.Healer
+	// serving is done once starts succeed: then those are caught up on that failed
+	// while nobody answered.
+	serving sync.Once
 	// page is nil where none was asked for.
 	page *page.Server
 	// tight are the problems of networks that don't fit between the hosts; they
@@ -94,6 +102,7 @@ func serve(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) erro
 	run(&fore, ctx, p.recall)
 	run(&fore, ctx, p.dns.Run)
 	run(&fore, ctx, p.watch)
+	run(&fore, ctx, p.heal)
 	run(&fore, ctx, p.serveAdmin)
 	run(&fore, ctx, p.servePage)
 	fore.Wait()
@@ -139,6 +148,9 @@ func (p *parts) build(cfgErr error) error {
 	p.upstreams, p.samples = p.forwarders(), events.NewSamples(p.dnsStatus)
 	p.buildMetrics()
 	p.buildPage()
+	if err := p.buildHealer(); err != nil {
+		return err
+	}
 	p.driver, err = plugin.New(plugin.Config{
 		State:      p.store.ready,
 		Fabric:     p.fabric,

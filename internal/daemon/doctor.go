@@ -98,7 +98,7 @@ func (p *parts) doctorHost() doctor.Host {
 		Name: p.cfg.hostName, Root: p.cfg.hostRoot, State: stateFile, Zone: p.cfg.zone,
 		DNS: p.cfg.dns.addrs, DNSPort: dnsPort, DNSBackend: dnsBackend, Port: p.cfg.vxlanPort,
 		Engine: doctorEngine{p}, Fabric: doctorFabric{p.fabric, p}, Switch: p.sw, Links: p.links, Kernel: doctorKernel{p.links},
-		Tunnels: doctorTunnels{p.links}, Server: doctorDNS{p}, Store: doctorStore{p}, Mender: doctorMender{p},
+		Tunnels: doctorTunnels{p.links}, Server: doctorDNS{p}, Store: doctorStore{p}, Mender: doctorMender{p}, Groups: doctorGroups{p.healer},
 	}
 	if o, err := p.store.now(); err == nil && o != nil && o.cluster != nil {
 		h.Cluster, h.VTEP = doctorCluster{o.cluster}, o.cluster.peers.Self().VTEP

@@ -247,7 +247,7 @@ func (n *node) fails(what string, err error, words ...string) {
 // until waits for what other parts bring about.
 func (n *node) until(what string, is func() bool) {
 	n.t.Helper()
-	for limit := time.Now().Add(30 * time.Second); !is(); {
+	for limit := time.Now().Add(2 * time.Minute); !is(); {
 		if time.Now().After(limit) {
 			n.t.Fatalf("%s: never came: %s\n%s", n.name, what, n.log)
 		}

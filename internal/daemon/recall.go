@@ -58,6 +58,7 @@ func (p *parts) sweep(ctx context.Context) error {
 		return err
 	}
 	p.fabric.NetworksKnown()
+	p.serving.Do(p.healer.Missed)
 	return errors.Join(p.compare(ctx, st.Leases), p.driver.Refresh(ctx, &st.State), p.driver.EndStrays(ctx, &st.State))
 }
 
@@ -91,6 +92,7 @@ func (p *parts) watch(ctx context.Context) {
 
 func (p *parts) apply(ctx context.Context, pic engine.Picture) {
 	p.engineVersion.Store(&pic.Version)
+	p.healer.Observe(pic)
 	st, err := p.store.get(ctx)
 	if err != nil {
 		return // it is in the log already, and the next picture comes

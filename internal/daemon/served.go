@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +17,12 @@ func (p *parts) served(c plugin.Call) {
 	p.metrics.Call(c.Path, c.Took, c.Err)
 	if c.Err != nil {
 		p.refusals.tell(p.ring, c.Path, p.cfg.onHost(c.Err.Error()), time.Now())
+	}
+	switch {
+	case errors.Is(c.Err, plugin.ErrJoin):
+		p.healer.Losing(context.Background()) // its caller is told after this
+	case errors.Is(c.Err, plugin.ErrCut):
+		p.healer.Missed()
 	}
 }
 

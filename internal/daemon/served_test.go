@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dockstack/dockstack/internal/admin"
+	"github.com/dockstack/dockstack/internal/heal"
 	"github.com/dockstack/dockstack/plugin"
 )
 
@@ -30,5 +31,17 @@ func TestRefusalsAreTold(t *testing.T) {
 	want := "RequestAddress was refused: " + full.Err.Error()
 	if !slices.Equal(told, []string{want, want}) {
 		t.Errorf("told %q, want %q once and after a while again", told, want)
+	}
+}
+
+// The engine keeps the text of a call that was cut off as why a container did not
+// start, and from that it is known which are to be started.
+func TestCutCallsAreKnownByTheirText(t *testing.T) {
+	const begin = "failed to set up container networking: remote: dockstack: "
+	if text := begin + plugin.ErrCut.Error(); !heal.Unanswered(text) || heal.AtJoin(text) {
+		t.Errorf("not known: %s", text)
+	}
+	if text := begin + "switch is away; " + plugin.ErrJoin.Error(); heal.Unanswered(text) || !heal.AtJoin(text) {
+		t.Errorf("not known: %s", text)
 	}
 }

@@ -49,6 +49,7 @@ func (p *parts) statusNow(ctx context.Context) admin.Status {
 	s.Problems = append(s.Problems, switchProblems(sw, name)...)
 	s.Problems = append(s.Problems, p.mtuProblems()...)
 	s.Problems = append(s.Problems, p.pageProblems()...)
+	s.Problems = append(s.Problems, p.unhealed()...)
 	s.Problems = append(s.Problems, p.cfg.passedOver...)
 	p.hostPaths(&s)
 	return s

@@ -56,7 +56,7 @@ func TestStatusFile(t *testing.T) {
 	defer func() { cancel(); <-done }()
 	reads := func(want string) {
 		t.Helper()
-		for limit := time.Now().Add(20 * time.Second); ; {
+		for limit := time.Now().Add(time.Minute); ; {
 			got, err := os.ReadFile(path)
 			if err == nil && strings.HasPrefix(string(got), want) {
 				return

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dockstack/dockstack/internal/engine"
 	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/internal/heal"
 	"github.com/dockstack/dockstack/ipam"
 )
 
@@ -18,6 +19,7 @@ var containerChecks = []check{
 	{ids: []string{"stale-endpoint"}, twice: true, run: (*exam).endpoints},
 	{ids: []string{"displaced"}, twice: true, run: (*exam).displaced},
 	{ids: []string{"unknown-network", "stale-network"}, twice: true, run: (*exam).networks},
+	{ids: []string{"dead-namespace", "start-failed"}, twice: true, run: (*exam).unhealed},
 	{ids: []string{"container-mtu"}, twice: true, run: (*exam).interfaces},
 }
 
@@ -51,6 +53,22 @@ func (x *exam) cutOff(ctx context.Context) error {
 			ID: "cut-off", Subject: e.Container + " " + e.NetworkName, What: fmt.Sprintf("container %s is cut off from network %s", e.Container, e.NetworkName),
 			Command: "docker restart " + quote(e.Container),
 		})
+	}
+	return nil
+}
+
+// unhealed looks for containers whose network namespace ended with its owner's
+// run, and for those whose start dockstack did not answer.
+func (x *exam) unhealed(context.Context) error {
+	for _, c := range x.Groups.Apart() {
+		f := Finding{ID: "dead-namespace", Subject: c.Member, What: c.What(), Command: c.Command()}
+		if c.Owner == "" {
+			f.ID = "start-failed"
+		}
+		if c.Kind == heal.Declined || c.Kind == heal.Off {
+			f.Severity = Warning
+		}
+		x.add(f)
 	}
 	return nil
 }

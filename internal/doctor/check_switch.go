@@ -15,7 +15,7 @@ import (
 var checks = slices.Concat(switchChecks, tunnelChecks, containerChecks, leaseChecks, dnsChecks, engineChecks, storeChecks)
 
 var switchChecks = []check{
-	{ids: []string{"switch-down"}, run: (*exam).switchUp},
+	{ids: []string{"switch-down"}, twice: true, run: (*exam).switchUp},
 	{ids: []string{"switch-lagging"}, twice: true, run: (*exam).switchLags},
 	{ids: []string{"stale-port", "foreign-port"}, twice: true, run: (*exam).ports},
 	{ids: []string{"stale-flow", "missing-flow", "foreign-flow"}, twice: true, run: (*exam).flows},

@@ -18,6 +18,7 @@ import (
 	"github.com/dockstack/dockstack/dnsd"
 	"github.com/dockstack/dockstack/internal/engine"
 	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/internal/heal"
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/ovs"
 	"github.com/dockstack/dockstack/ipam"
@@ -130,6 +131,21 @@ var faults = map[string]fault{
 	}, "firewall", Error, "firewalld", "firewall-cmd --permanent --add-port=14789/udp", ""},
 	"cut off":      {func(_ *testing.T, w *world, _ *Host) { w.eps = nil; w.leases[0].State = ipam.StateParked }, "cut-off", Error, "container web is cut off from network internal", "docker restart web", ""},
 	"link removed": {func(_ *testing.T, w *world, _ *Host) { w.dead["e1"] = true }, "cut-off", Error, "container web is cut off from network internal", "docker restart web", ""},
+	"a namespace of the past": {func(_ *testing.T, w *world, _ *Host) {
+		w.apart = []heal.Case{{Member: "nova-api", Owner: "nova", Kind: heal.Unkept}}
+	}, "dead-namespace", Error, "container nova-api has no network: it shares the namespace of nova, which restarted; it has no restart policy", "docker restart nova-api", ""},
+	"a namespace of the past, as wished": {func(_ *testing.T, w *world, _ *Host) {
+		w.apart = []heal.Case{{Member: "nova-api", Owner: "nova", Kind: heal.Declined}}
+	}, "dead-namespace", Warning, "the label dockstack.heal", "docker restart nova-api", ""},
+	"a start that was not answered": {func(_ *testing.T, w *world, _ *Host) {
+		w.apart = []heal.Case{{Member: "web", Kind: heal.Failed, Down: true, Error: "no space left"}}
+	}, "start-failed", Error, "container web is down: it could not start, because dockstack did not answer the engine; that could not be mended yet: no space left", "docker start web", ""},
+	"a start that was not answered, as wished": {func(_ *testing.T, w *world, _ *Host) {
+		w.apart = []heal.Case{{Member: "web", Kind: heal.Off, Down: true}}
+	}, "start-failed", Warning, "DOCKSTACK_HEAL is off", "docker start web", ""},
+	"a start that cost a network": {func(_ *testing.T, w *world, _ *Host) {
+		w.apart = []heal.Case{{Member: "web", Kind: heal.Lost, Down: true}}
+	}, "start-failed", Error, "the engine took one of its networks from it", "docker network connect NETWORK web && docker start web", ""},
 	"stale endpoint": {func(_ *testing.T, w *world, _ *Host) {
 		w.eps = append(w.eps, fabric.Endpoint{ID: "e9", Network: "n1", Addrs: []netip.Addr{webAt.Next()}})
 		w.dead["e9"] = true
@@ -337,6 +353,17 @@ func TestWhatIsStartingIsNoFinding(t *testing.T) {
 	Fix(t.Context(), h, []string{"stale-endpoint", "stale-lease"})
 	if len(w.done) > 0 {
 		t.Errorf("--fix did %q", w.done)
+	}
+}
+
+// A switch comes up a moment after its daemon answers: who asks right after
+// `docker plugin enable` is not told that it is down.
+func TestASwitchThatComesUpIsNoFinding(t *testing.T) {
+	w, h := newWorld(t)
+	w.status.Up = false
+	w.healing = func(w *world) { w.status.Up = w.looks > 2 } // the first look, and all that is looked at once
+	if b := bad(Check(t.Context(), h)); len(b) > 0 {
+		t.Errorf("found %+v", b)
 	}
 }
 

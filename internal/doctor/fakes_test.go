@@ -17,6 +17,7 @@ import (
 	"github.com/dockstack/dockstack/dnsd"
 	"github.com/dockstack/dockstack/internal/engine"
 	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/internal/heal"
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/ovs"
 	"github.com/dockstack/dockstack/ipam"
@@ -57,6 +58,7 @@ type world struct {
 	leases    []ipam.Lease
 	pools     []PoolUse
 	problems  []string
+	apart     []heal.Case
 	away      error
 	peers     []Peer
 	uses      map[string][]string
@@ -131,7 +133,7 @@ func newWorld(t *testing.T) (*world, Host) {
 	return w, Host{
 		Name: "host1", Root: w.root, State: "/var/lib/dockstack/dockstack.db", Zone: "dockstack", DNS: []netip.Addr{local}, DNSPort: port, DNSBackend: 15053,
 		VTEP: vtep, Port: 14789, Settle: time.Millisecond,
-		Engine: w, Fabric: w, Switch: w, Links: fakeLinks{w}, Kernel: w, Tunnels: w, Server: w, Store: fakeStore{w}, Cluster: w, Mender: w,
+		Engine: w, Fabric: w, Switch: w, Links: fakeLinks{w}, Kernel: w, Tunnels: w, Server: w, Store: fakeStore{w}, Cluster: w, Mender: w, Groups: w,
 	}
 }
 
@@ -195,6 +197,7 @@ func (w *world) Away() (time.Time, error)                          { return time
 func (w *world) Peers() []Peer                                     { return w.peers }
 func (w *world) Uses(context.Context) (map[string][]string, error) { return w.uses, nil }
 func (w *world) Imports(context.Context) ([]string, error)         { return w.imports, nil }
+func (w *world) Apart() []heal.Case                                { return w.apart }
 func (w *world) Self() string                                      { return "aaaa" }
 func (w *world) Compare(context.Context, []fabric.Flow) (ovs.Difference, error) {
 	return ovs.Difference{Missing: append([]ovs.FlowText{}, w.diff.Missing...), Extra: append([]ovs.FlowText{}, w.diff.Extra...)}, nil

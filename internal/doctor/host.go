@@ -9,6 +9,7 @@ import (
 	"github.com/dockstack/dockstack/dnsd"
 	"github.com/dockstack/dockstack/internal/engine"
 	"github.com/dockstack/dockstack/internal/fabric"
+	"github.com/dockstack/dockstack/internal/heal"
 	"github.com/dockstack/dockstack/internal/link"
 	"github.com/dockstack/dockstack/internal/ovs"
 	"github.com/dockstack/dockstack/ipam"
@@ -45,6 +46,7 @@ type Host struct {
 	Tunnels Tunnels
 	Server  Server
 	Store   Store
+	Groups  Groups
 	// Cluster is nil where this host is alone.
 	Cluster Cluster
 	Mender  Mender
@@ -126,6 +128,14 @@ type Store interface {
 	Pools(ctx context.Context) ([]PoolUse, error)
 	// Problems are sentences for people.
 	Problems() []string
+}
+
+// Groups are the containers that share another's network namespace, and those
+// that dockstack did not answer when they were to start.
+type Groups interface {
+	// Apart are those whose namespace ended, or that are down, and that are not
+	// being healed.
+	Apart() []heal.Case
 }
 
 // PoolUse is a pool and how much of it is in use.

@@ -145,6 +145,16 @@ var containerKinds = []Kind{
 		Mend:  "restart the container",
 	},
 	{
+		ID: "dead-namespace", Severity: Error, Fine: "every container that shares another's network has it",
+		Means: "a network namespace ends when the container that has it restarts; those that share it keep one with lo alone, and nobody reaches them. dockstack restarts those that have a restart policy, or the label dockstack.heal=on",
+		Mend:  "restart it, and give it `restart: always`; if it belongs to a container that was removed, make it anew",
+	},
+	{
+		ID: "start-failed", Severity: Error, Fine: "every container whose start dockstack did not answer was started",
+		Means: "dockstack was killed or off while the container was to start, and then no restart policy starts it. dockstack does, if it has one, or the label dockstack.heal=on. If the start failed at its last call, the engine took the network from the container too, and dockstack connects it again",
+		Mend:  "start it; connect it first if the engine took its network",
+	},
+	{
 		ID: "stale-endpoint", Severity: Warning, Fix: true, Fine: "every endpoint has its container",
 		Means: "its container's end was missed; its address counts as in use", Mend: "`--fix` drops it and parks its lease",
 	},

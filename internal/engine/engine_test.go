@@ -89,7 +89,7 @@ func TestFollowsRenamesAndReconnects(t *testing.T) {
 			if p.Networks["n1"] != "internal" || len(p.Endpoints) != 1 || p.Endpoints[0].Container != name || p.Endpoints[0].ID != "e1" {
 				t.Errorf("picture %+v, want %s on internal", p, name)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("no picture came")
 		}
 	}

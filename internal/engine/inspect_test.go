@@ -83,7 +83,7 @@ func heard(t *testing.T, in *inspector) {
 	t.Helper()
 	select {
 	case <-in.news:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no news came")
 	}
 }
@@ -193,7 +193,7 @@ func TestInspectOfAnotherMoment(t *testing.T) {
 
 func until(t *testing.T, is func() bool) {
 	t.Helper()
-	for limit := time.Now().Add(20 * time.Second); !is(); {
+	for limit := time.Now().Add(time.Minute); !is(); {
 		if time.Now().After(limit) {
 			t.Fatal("it never came about")
 		}
@@ -226,6 +226,8 @@ func TestListedContainer(t *testing.T) {
 		{"without a check", "unhealthy", "none", "web-1 running shop/web  on=1 map[dockstack.health:on]"},
 		{"one command", "False", "True", "web-1 running / unhealthy on=1 map[dockstack.health:on]"},
 		{"stopped", `"running"`, `"exited"`, "web-1 off shop/web unhealthy on=0 map[dockstack.health:on]"},
+		{"another's network", `"Names"`, `"HostConfig":{"NetworkMode":"container:c0"},"Names"`, "web-1 running in c0 shop/web unhealthy on=1 map[dockstack.health:on]"},
+		{"its own", `"Names"`, `"HostConfig":{"NetworkMode":"internal"},"Names"`, "web-1 running shop/web unhealthy on=1 map[dockstack.health:on]"},
 		{"paused", `"running"`, `"paused"`, "web-1 running shop/web unhealthy on=1 map[dockstack.health:on]"},
 	}
 	for _, tt := range tests {
@@ -240,6 +242,9 @@ func TestListedContainer(t *testing.T) {
 			state := "off"
 			if c.Running {
 				state = "running"
+			}
+			if c.Shares != "" {
+				state += " in " + c.Shares
 			}
 			if got := fmt.Sprintf("%s %s %s/%s %s on=%d %v", c.Name, state, c.Project, c.Service, c.Health, len(c.On), c.Labels); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 )
 
@@ -19,6 +20,10 @@ const (
 	labelNumber  = "com.docker.compose.container-number"
 	labelPrefix  = "dockstack."
 )
+
+// sharedMode begins the network mode of a container that shares another's
+// network namespace.
+const sharedMode = "container:"
 
 // Endpoint is a running container's attachment to a network.
 type Endpoint struct {
@@ -62,6 +67,12 @@ type Container struct {
 	Labels map[string]string
 	// On is where it is attached now.
 	On []Attachment
+	// Networks are the ids of those that it is on whenever it runs.
+	Networks []string
+	// Home is the one that it was made on, by id: "" for none, or one that is no more.
+	Home string
+	// Shares is whose network namespace it has, by id or name, "" for its own.
+	Shares string
 	// Known: Ports, and the Aliases of On, were read. That is later than the rest.
 	Known bool
 	Ports []Port
@@ -79,15 +90,21 @@ type Picture struct {
 	Containers []Container
 }
 
-// picture asks only for lists: they take no lock of a container that may be
-// waiting for us (moby, daemon/list.go); an inspect would.
+// picture is what list tells, and the engine's version.
 func picture(ctx context.Context, api *client.Client) (Picture, error) {
-	p := Picture{Networks: map[string]string{}}
 	version, err := api.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
-		return p, fmt.Errorf("ask engine for its version: %w", err)
+		return Picture{}, fmt.Errorf("ask engine for its version: %w", err)
 	}
+	p, err := list(ctx, api)
 	p.Version = version.Version
+	return p, err
+}
+
+// list asks only for lists: they take no lock of a container that may be
+// waiting for us (moby, daemon/list.go); an inspect would.
+func list(ctx context.Context, api *client.Client) (Picture, error) {
+	p := Picture{Networks: map[string]string{}}
 	networks, err := api.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
 		return p, fmt.Errorf("list networks: %w", err)
@@ -111,9 +128,16 @@ func (p *Picture) add(s *container.Summary) {
 		c.Health = string(s.Health.Status)
 	}
 	c.label(s.Labels)
-	if s.NetworkSettings != nil && c.Running {
-		for _, e := range s.NetworkSettings.Networks {
-			if e == nil || e.EndpointID == "" {
+	var shares bool
+	if c.Shares, shares = strings.CutPrefix(s.HostConfig.NetworkMode, sharedMode); !shares {
+		c.Shares, c.Home = "", p.networkOf(s.HostConfig.NetworkMode, nil)
+	}
+	if s.NetworkSettings != nil {
+		for name, e := range s.NetworkSettings.Networks {
+			if id := p.networkOf(name, e); id != "" {
+				c.Networks = append(c.Networks, id)
+			}
+			if e == nil || e.EndpointID == "" || !c.Running {
 				continue
 			}
 			ep := Endpoint{ID: e.EndpointID, Network: e.NetworkID, Container: c.Name}
@@ -127,6 +151,20 @@ func (p *Picture) add(s *container.Summary) {
 		}
 	}
 	p.Containers = append(p.Containers, c)
+}
+
+// networkOf is the id of a network that a container is to be on. Before its first
+// start the engine may have nothing but the name, or the id, that its user wrote.
+func (p *Picture) networkOf(name string, e *network.EndpointSettings) string {
+	if e != nil && e.NetworkID != "" {
+		return e.NetworkID
+	}
+	for id, other := range p.Networks {
+		if other == name || id == name {
+			return id
+		}
+	}
+	return ""
 }
 
 // label takes over what the labels say.

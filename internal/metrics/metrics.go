@@ -48,6 +48,7 @@ type Exporter struct {
 	cfg      Config
 	registry *prometheus.Registry
 	calls    *prometheus.HistogramVec
+	heals    *prometheus.CounterVec
 
 	mu      sync.Mutex
 	dropped uint64            // packets in all; guarded by mu
@@ -64,8 +65,15 @@ func New(cfg Config) *Exporter {
 		// the disk or the store, and the engine gives up after half a minute.
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"call", "result"})
+	e.heals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dockstack_heals_total",
+		Help: "Containers that were restarted because the container whose network namespace they share was, or started because dockstack had not answered when they were to, by result: done or failed.",
+	}, []string{"result"})
+	for _, result := range []string{"done", "failed"} {
+		e.heals.WithLabelValues(result)
+	}
 	e.registry.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), e.calls, e,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), e.calls, e.heals, e,
 	)
 	return e
 }
@@ -91,6 +99,15 @@ func (e *Exporter) Call(path string, took time.Duration, err error) {
 		result = refused
 	}
 	e.calls.WithLabelValues(callName(path), result).Observe(took.Seconds())
+}
+
+// Heal notes that a container was restarted or started, or why it could not be.
+func (e *Exporter) Heal(err error) {
+	result := "done"
+	if err != nil {
+		result = "failed"
+	}
+	e.heals.WithLabelValues(result).Inc()
 }
 
 // callName is a call of the protocols, as /NetworkDriver.Join, without its slash;
