@@ -7,7 +7,7 @@ packages='
 	containerd debootstrap docker-registry
 	iptables nftables iproute2 ethtool iputils-ping iputils-arping kmod util-linux procps
 	dnsmasq-base dnsperf etcd-client etcd-server iperf3 keepalived nsd prometheus redis-tools tini
-	busybox-static chromium e2fsprogs qemu-system-x86 shellcheck tmux xz-utils
+	busybox-static chromium curl e2fsprogs jq qemu-system-x86 shellcheck tmux xz-utils
 '
 
 missing=

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/dockstack/dockstack/test/stall"
 )
 
 // follows waits until the host's DNS says that a name is these addresses, and
@@ -19,7 +21,7 @@ func (h *host) follows(name string, limit time.Duration, want ...string) time.Du
 		if slices.Equal(got, want) {
 			return time.Since(began)
 		}
-		if time.Since(began) > limit {
+		if stall.Took(began) > limit {
 			h.t.Errorf("after %s DNS on %s says %s is %v, want %v", limit, h.Name, name, got, want)
 			return limit
 		}

@@ -68,10 +68,10 @@ func TestHostsJoinAndLeave(t *testing.T) {
 	}
 	c.h3.serve("web-h3", "ext")
 	now := c.picture("ext")
-	for _, line := range all.changed(now) {
+	for _, line := range all.Changed(now) {
 		t.Error(line)
 	}
-	for _, line := range before.changed(now) {
+	for _, line := range before.Changed(now) {
 		t.Error(line)
 	}
 	c.reachable(now, "ext")

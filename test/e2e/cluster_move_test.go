@@ -30,7 +30,7 @@ func TestIntoEtcdAndBack(t *testing.T) {
 	first := c.h1.picture("moving")
 	join(c.h1)
 	c.h1.docker("restart", "-t", "1", "both", "only-h1")
-	for _, line := range first.changed(c.h1.picture("moving")) {
+	for _, line := range first.Changed(c.h1.picture("moving")) {
 		t.Errorf("from its own store into etcd, on h1: %s", line)
 	}
 	m := join(c.h2)
@@ -46,7 +46,7 @@ func TestIntoEtcdAndBack(t *testing.T) {
 	c.h3.serve("client", "moving")
 	p := c.picture("moving")
 	distinct(t, p)
-	for _, line := range first.changed(p) {
+	for _, line := range first.Changed(p) {
 		t.Errorf("after all joined: %s", line)
 	}
 	c.h3.reaches("client", "only-h1", c.h1.ipv4("only-h1", "moving"), 5*time.Second)

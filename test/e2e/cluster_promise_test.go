@@ -194,7 +194,7 @@ func TestPromiseAcrossHosts(t *testing.T) {
 				h.revive()
 			})
 			now := c.picture("internal", "ext")
-			changed := before.changed(now)
+			changed := before.Changed(now)
 			t.Logf("%s: %d of %d attachments changed, %.0f s", s.what, len(changed), len(before), time.Since(began).Seconds())
 			for _, line := range changed {
 				t.Error(line)

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/dockstack/dockstack/test/lab"
+	"github.com/dockstack/dockstack/test/stall"
 )
 
 // cluster is three hosts that share an etcd, as one test sees them.
@@ -147,7 +148,7 @@ func (c *cluster) picture(networks ...string) picture {
 func (c *cluster) same(what string, before picture, networks ...string) picture {
 	c.t.Helper()
 	now := c.picture(networks...)
-	for _, line := range before.changed(now) {
+	for _, line := range before.Changed(now) {
 		c.t.Errorf("%s: %s", what, line)
 	}
 	distinct(c.t, now)
@@ -238,7 +239,7 @@ func (h *host) reaches(from, to string, addr netip.Addr, limit time.Duration) ti
 			if got == to {
 				return
 			}
-			if said = fmt.Sprintf("%q, %v", got, err); time.Since(began) > limit {
+			if said = fmt.Sprintf("%q, %v", got, err); stall.Took(began) > limit {
 				break
 			}
 			time.Sleep(5 * time.Millisecond)

@@ -3,6 +3,7 @@
 //
 // Most tests share one lab host with its names in its own store; those in
 // cluster_*_test.go share three hosts and an etcd of three members. Each lab
-// starts when a test first wants it. The tests run one after the other; each
-// leaves its hosts without containers, and what it broke mended.
+// starts when a test first wants it. The tests of one lab run one after the
+// other, beside those of the other lab; each leaves its hosts without
+// containers, and what it broke mended.
 package e2e

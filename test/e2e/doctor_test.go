@@ -176,8 +176,13 @@ func TestDoctorWithoutADaemon(t *testing.T) {
 	}
 	h.mend(r.Findings, "plugin-off")
 	h.eventually(30*time.Second, func() string {
-		if _, err := h.Exec(h.ctx(), operatorCommand, "status"); err != nil {
-			return err.Error()
+		out, err := h.Exec(h.ctx(), operatorCommand, "status", "--json")
+		var s admin.Status
+		if jsonErr := json.Unmarshal([]byte(out), &s); jsonErr != nil {
+			return fmt.Sprint(jsonErr, err)
+		}
+		if !s.Switch.Up {
+			return "the switch is not up: " + s.Switch.Error
 		}
 		return ""
 	})

@@ -70,7 +70,7 @@ func TestFixedStartsLast(t *testing.T) {
 	h.refused([]string{"run", "-d", "--name", "one-too-many", "--network", "net", standin}, "full", "one-too-many", "172.30.0.0/29")
 	h.remove("one-too-many")
 	h.docker("start", "database")
-	for _, c := range before.changed(h.picture("net")) {
+	for _, c := range before.Changed(h.picture("net")) {
 		t.Error(c)
 	}
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dockstack/dockstack/test/lab"
+	"github.com/dockstack/dockstack/test/stall"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 	// standin is the image that stands for a server.
 	standin = "dockstack-standin"
 	// command bounds any one docker command.
-	commandLimit = 4 * time.Minute
+	commandLimit = 10 * time.Minute
 )
 
 // host is the lab's host as one test sees it.
@@ -215,13 +216,13 @@ func (h *host) removeAll() {
 // eventually waits until done returns "", and fails with what it said last.
 func (h *host) eventually(limit time.Duration, done func() string) {
 	h.t.Helper()
-	deadline := time.Now().Add(limit)
+	began := time.Now()
 	for {
 		said := done()
 		if said == "" {
 			return
 		}
-		if time.Now().After(deadline) {
+		if stall.Took(began) > limit {
 			h.t.Fatalf("after %s still: %s", limit, said)
 		}
 		time.Sleep(200 * time.Millisecond)

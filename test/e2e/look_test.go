@@ -190,7 +190,7 @@ func (h *host) vswitch(program string, args ...string) (string, error) {
 	root, err := lab.Root()
 	h.check(err)
 	c := ovs.Config{Root: filepath.Join(root, "build", "plugin", "rootfs"), RunDir: h.Path("/run/dockstack/ovs")}
-	ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
 	defer cancel()
 	out, err := c.Run(ctx, program, args...)
 	return strings.TrimSpace(string(out)), err

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,7 +23,14 @@ var (
 	together = sharedLab{opts: lab.Options{Hosts: 3, Etcd: 3}}
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+// TestMain lets every test be one that runs, and most of them wait for their turn with a lab: a test of one host and
+// one of three go on at the same time, which spend most of it waiting.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "1000"); err != nil {
+		panic(err)
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	defer func() {
@@ -40,14 +48,56 @@ func run(m *testing.M) int {
 
 type sharedLab struct {
 	opts lab.Options
-	once sync.Once
-	lab  *lab.Lab
-	err  error
+	// A test has the lab for itself, in the order in which the tests stand: some make names or subnets that a later
+	// one of another order would find known.
+	tickets int
+	turn    turn
+	once    sync.Once
+	lab     *lab.Lab
+	err     error
 }
 
-// up is the lab, with the plugin and the stand-in image on every host.
+// turn lets holders of tickets go on one after the other, 0 first.
+type turn struct {
+	mu     sync.Mutex
+	now    int
+	change chan struct{}
+}
+
+func (q *turn) wait(ticket int) {
+	for {
+		q.mu.Lock()
+		if q.now == ticket {
+			q.mu.Unlock()
+			return
+		}
+		if q.change == nil {
+			q.change = make(chan struct{})
+		}
+		change := q.change
+		q.mu.Unlock()
+		<-change
+	}
+}
+
+func (q *turn) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.now++
+	if q.change != nil {
+		close(q.change)
+		q.change = nil
+	}
+}
+
+// up is the lab, with the plugin and the stand-in image on every host, when it is this test's turn.
 func (s *sharedLab) up(t *testing.T) *lab.Lab {
 	t.Helper()
+	ticket := s.tickets // until Parallel, tests start one after the other
+	s.tickets++
+	t.Parallel()
+	s.turn.wait(ticket)
+	t.Cleanup(s.turn.end) // called last, after whatever else the test cleans up
 	s.once.Do(func() {
 		ctx := context.Background() // it outlives the test
 		if s.lab, s.err = lab.Start(ctx, s.opts); s.err == nil {

@@ -68,7 +68,7 @@ func (h *host) reachable(p picture) {
 // knock says why nobody answers at addr. It must run on a thread that is in
 // the right network, so it makes its socket there, and waits by hand.
 func knock(addr, port string) error {
-	for try := range 3 {
+	for limit := time.Now().Add(time.Minute); ; {
 		c, err := net.DialTimeout("tcp", net.JoinHostPort(addr, port), time.Second)
 		if err == nil {
 			return c.Close()
@@ -76,11 +76,11 @@ func knock(addr, port string) error {
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return nil
 		}
-		if try == 2 {
+		if time.Now().After(limit) {
 			return err
 		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	return nil
 }
 
 // ask sends one question to a server from the host's network.

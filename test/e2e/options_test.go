@@ -135,7 +135,7 @@ func TestAutomaticSubnet(t *testing.T) {
 	h.create("two", "--ipv6")
 	h.run("bb", "two")
 	h.run("aa", "one")
-	for _, c := range before.changed(h.picture("one", "two")) {
+	for _, c := range before.Changed(h.picture("one", "two")) {
 		t.Error(c)
 	}
 	h.clean()
@@ -186,7 +186,7 @@ func TestSeveralNetworks(t *testing.T) {
 	}
 	h.docker("network", "connect", "front", "in-back")
 	h.docker("restart", "-t", "1", "both", "in-back")
-	for _, c := range before.changed(h.picture("front", "back")) {
+	for _, c := range before.Changed(h.picture("front", "back")) {
 		t.Error(c)
 	}
 	h.meets("in-front", "in-back", gone)
@@ -229,14 +229,14 @@ func TestMAC(t *testing.T) {
 		}
 	}
 	h.docker("restart", "-t", "1", "given", "derived")
-	for _, c := range before.changed(h.picture("internal")) {
+	for _, c := range before.Changed(h.picture("internal")) {
 		t.Errorf("after a restart: %s", c)
 	}
 	h.remove("given", "derived")
 	h.run("between", "internal")
 	h.run("derived", "internal")
 	h.run("given", "internal", "--mac-address", mine)
-	for _, c := range before.changed(h.picture("internal")) {
+	for _, c := range before.Changed(h.picture("internal")) {
 		t.Errorf("after rm and run: %s", c)
 	}
 }
@@ -295,12 +295,12 @@ func TestRename(t *testing.T) {
 		t.Errorf("web was %v, and is %v as web-old", old, got)
 	}
 	h.docker("restart", "-t", "1", "web-old", "web")
-	for _, c := range before.changed(h.picture("internal")) {
+	for _, c := range before.Changed(h.picture("internal")) {
 		t.Error(c)
 	}
 	h.stop("web-old", "web")
 	h.docker("start", "web", "web-old")
-	for _, c := range before.changed(h.picture("internal")) {
+	for _, c := range before.Changed(h.picture("internal")) {
 		t.Error(c)
 	}
 }

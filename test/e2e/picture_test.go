@@ -1,78 +1,31 @@
 package e2e
 
 import (
-	"encoding/json"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"testing"
+
+	"github.com/dockstack/dockstack/test/lab"
 )
 
-// attachment is what must stay of a container in one of our networks.
-type attachment struct {
-	IPv4, IPv6, MAC string
-}
-
-// picture is every container's attachments, by "container network".
-type picture map[string]attachment
-
-// inspected is the part of `docker inspect` that a picture is taken of.
-type inspected struct {
-	Name  string
-	State struct {
-		Running bool
-		Error   string
-	}
-	NetworkSettings struct {
-		Networks map[string]struct {
-			NetworkID         string
-			IPAddress         string
-			GlobalIPv6Address string
-			MacAddress        string
-		}
-	}
-}
+// What a picture has is the lab's, so that the stacks' tests compare the same.
+type (
+	attachment = lab.Attachment
+	picture    = lab.Picture
+)
 
 // inspect returns every container, running or not.
-func (h *host) inspect() []inspected {
+func (h *host) inspect() []lab.Container {
 	h.t.Helper()
-	ids := strings.Fields(h.docker("ps", "-aq", "--no-trunc"))
-	if len(ids) == 0 {
-		return nil
-	}
-	var all []inspected
-	if err := json.Unmarshal([]byte(h.docker(append([]string{"inspect"}, ids...)...)), &all); err != nil {
-		h.t.Fatal(err)
-	}
+	all, err := h.Containers(h.ctx())
+	h.check(err)
 	return all
 }
 
 // picture takes every container's attachments to the given networks.
 func (h *host) picture(networks ...string) picture {
 	h.t.Helper()
-	p := picture{}
-	for _, c := range h.inspect() {
-		for name, n := range c.NetworkSettings.Networks {
-			if slices.Contains(networks, name) {
-				p[strings.TrimPrefix(c.Name, "/")+" "+name] = attachment{n.IPAddress, n.GlobalIPv6Address, n.MacAddress}
-			}
-		}
-	}
+	p, err := h.Picture(h.ctx(), networks...)
+	h.check(err)
 	return p
-}
-
-// changed lists what of before is otherwise now, a line each.
-func (before picture) changed(now picture) []string {
-	var out []string
-	for _, key := range slices.Sorted(maps.Keys(before)) {
-		if got, ok := now[key]; !ok {
-			out = append(out, key+": gone")
-		} else if got != before[key] {
-			out = append(out, fmt.Sprintf("%s: was %v, is %v", key, before[key], got))
-		}
-	}
-	return out
 }
 
 // down lists the containers that don't run, with the reason.
@@ -81,7 +34,7 @@ func (h *host) down() []string {
 	var out []string
 	for _, c := range h.inspect() {
 		if !c.State.Running {
-			out = append(out, strings.TrimPrefix(c.Name, "/")+": "+c.State.Error)
+			out = append(out, c.Name+": "+c.State.Error)
 		}
 	}
 	return out

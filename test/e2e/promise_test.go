@@ -60,7 +60,7 @@ var storms = []storm{
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			h.startAll(shuffled(h.owners()))
+			h.startThrough(shuffled(h.owners()))
 		}()
 		for killed := 0; killed < 4; {
 			select {
@@ -119,7 +119,7 @@ func TestPromise(t *testing.T) {
 			h.alwaysUp()
 			h.revive()
 			now := h.picture("internal", "ext")
-			changed := before.changed(now)
+			changed := before.Changed(now)
 			t.Logf("%s: %d of %d attachments changed, %.0f s", s.what, len(changed), len(before), time.Since(began).Seconds())
 			for _, c := range changed {
 				t.Error(c)
@@ -166,7 +166,7 @@ func TestHundredAtOnce(t *testing.T) {
 	h.reachable(before)
 	h.together(names, func(name string) []string { return []string{"stop", "-t", "1", name} })
 	h.together(shuffled(names), func(name string) []string { return []string{"start", name} })
-	for _, c := range before.changed(h.picture("internal")) {
+	for _, c := range before.Changed(h.picture("internal")) {
 		t.Error(c)
 	}
 	h.clean()

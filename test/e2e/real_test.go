@@ -138,7 +138,7 @@ func TestRealServers(t *testing.T) {
 	} {
 		s.do(h)
 		h.real("up", "-d", "--wait")
-		for _, c := range before.changed(h.picture("internal")) {
+		for _, c := range before.Changed(h.picture("internal")) {
 			t.Errorf("%s: %s", s.what, c)
 		}
 		h.serves(s.what, before)
@@ -201,7 +201,7 @@ func TestRabbitMQCluster(t *testing.T) {
 		start(n)
 	}
 	h.eventually(90*time.Second, running)
-	for _, c := range before.changed(h.picture("mesh")) {
+	for _, c := range before.Changed(h.picture("mesh")) {
 		t.Error(c)
 	}
 	h.answers(before)

@@ -180,14 +180,14 @@ func TestLiveRestore(t *testing.T) {
 		if why := was.differs(h.now()); why != "" {
 			t.Errorf("%s: %s", c.what, why)
 		}
-		for _, line := range before.changed(h.picture("ext")) {
+		for _, line := range before.Changed(h.picture("ext")) {
 			t.Errorf("%s: %s", c.what, line)
 		}
 		h.meets("one", "two", h.ipv6("two", "ext"))
 		h.answers(before)
 	}
 	h.docker("restart", "-t", "1", "one", "two")
-	for _, line := range before.changed(h.picture("ext")) {
+	for _, line := range before.Changed(h.picture("ext")) {
 		t.Error(line)
 	}
 	h.meets("two", "one", h.ipv4("one", "ext"))
@@ -226,7 +226,7 @@ func TestNetworkRemovedMeanwhile(t *testing.T) {
 	h.warned(m, "level=WARN", "removed while dockstack was away")
 	h.run("web", "net")
 	h.run("filler", "net")
-	for _, c := range before.changed(h.picture("net")) {
+	for _, c := range before.Changed(h.picture("net")) {
 		t.Error(c)
 	}
 }

@@ -62,7 +62,7 @@ func TestUnusableStore(t *testing.T) {
 			}
 			h.away(func() { h.check(os.WriteFile(h.store(), good, 0o600)) })
 			h.docker("restart", "-t", "1", "client", "web", "late")
-			for _, c := range before.changed(h.picture("internal")) {
+			for _, c := range before.Changed(h.picture("internal")) {
 				t.Error(c)
 			}
 			h.meets("client", "web", h.ipv4("web", "internal"))
@@ -145,7 +145,7 @@ func TestReadOnlyStore(t *testing.T) {
 		}
 		return ""
 	})
-	for _, c := range before.changed(h.picture("internal")) {
+	for _, c := range before.Changed(h.picture("internal")) {
 		t.Error(c)
 	}
 	h.clean()
@@ -183,7 +183,7 @@ func TestFullDisk(t *testing.T) {
 	})
 	h.docker("restart", "-t", "1", "first")
 	now := h.picture("net")
-	for _, c := range before.changed(now) {
+	for _, c := range before.Changed(now) {
 		t.Error(c)
 	}
 	distinct(t, now)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 const (
@@ -56,6 +58,60 @@ func TestVIPMoves(t *testing.T) {
 	if got := h.ipv4("new", "net").String(); got == vip {
 		t.Errorf("new got the VIP %s for itself", got)
 	}
+}
+
+// TestVIPByName: a virtual address that is written nowhere. Its name has it through whatever happens.
+func TestVIPByName(t *testing.T) {
+	h := newHost(t)
+	args := []string{"--subnet", "172.30.0.0/24", "-o", "dockstack.vip=vip1"}
+	h.create("net", args...)
+	h.releases("vip1")
+	for _, c := range []string{"one", "client"} {
+		h.serve(c, "net", "--cap-add", "NET_ADMIN", "--restart", "always")
+	}
+	got := addresses(h.ask(hostDNS, "vip1", dns.TypeA))
+	if len(got) != 1 {
+		t.Fatalf("vip1 is %v", got)
+	}
+	addr := netip.MustParseAddr(got[0])
+	holds := func(what string) {
+		t.Helper()
+		for _, name := range []string{"vip1", "vip1.net", "vip1.net.dockstack"} {
+			h.is(name, addr.String())
+		}
+		dev := h.device("one", h.ipv4("one", "net")).Name
+		h.does("one", "ip", "addr", "add", addr.String()+"/24", "dev", dev)
+		_, _ = h.within("one", "arping", "-U", "-c", "1", "-w", "1", "-I", dev, addr.String()) // nobody answers: that is an error to it
+		h.meets("client", "one", addr)
+		h.does("one", "ip", "addr", "del", addr.String()+"/24", "dev", dev)
+		t.Logf("%s: vip1 is %s", what, addr)
+	}
+	holds("at first")
+	h.refused([]string{"run", "--rm", "--name", "vip1", "--network", "net", standin}, "virtual address", "another name")
+	h.refused([]string{"run", "--rm", "--name", "new", "--network", "net", "--ip", addr.String(), standin}, addr.String(), "virtual address")
+	h.cannot(4, []string{"release", "vip1"}, "virtual address")
+	for _, storm := range []struct {
+		what string
+		do   func()
+	}{
+		{"the plugin killed", h.killPlugin},
+		{"the engine restarted", func() { h.check(h.EngineRestart(h.ctx())) }},
+		{"a reboot", func() { h.check(h.Reboot(h.ctx())) }},
+	} {
+		storm.do()
+		h.dnsUp()
+		h.revive()
+		holds(storm.what)
+	}
+	h.docker("rm", "-f", "one", "client")
+	h.docker("network", "rm", "net")
+	h.is("vip1")
+	h.create("net", args...)
+	h.serve("new", "net") // it comes before who was there
+	for _, c := range []string{"one", "client"} {
+		h.serve(c, "net", "--cap-add", "NET_ADMIN")
+	}
+	holds("the network removed and made again")
 }
 
 // TestKeepalived: Debian's keepalived in two containers; when the master's is

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes sure that the engine has a Debian base image: its own copy, else the registry's, else one made here with
-# debootstrap, which needs no registry and takes the package mirror from this machine's own settings.
+# debootstrap, which needs no registry and takes the package mirror from this machine's own settings. These may be secrets:
+# such an image has a label by which contrail-images/builder pushes nothing that stands on it.
 # usage: base-image.sh SUITE NAME, e.g. base-image.sh trixie debian:trixie-slim
 set -eu
 suite=$1 name=$2
@@ -58,4 +59,4 @@ if [ ! -e "$tar" ]; then
 	tar --numeric-owner -C "$root" -cf "$tar.new" .
 	mv "$tar.new" "$tar"
 fi
-docker import --change 'CMD ["bash"]' "$tar" "$name" >/dev/null
+docker import --change 'CMD ["bash"]' --change 'LABEL dockstack.base=made-here' "$tar" "$name" >/dev/null

@@ -35,8 +35,9 @@ var unpacked = []string{
 }
 
 // FetchKernel downloads and unpacks Debian's kernel package below dir, once for
-// each version that apt offers.
-func FetchKernel(ctx context.Context, dir string) (*Kernel, error) {
+// each version that apt offers. The kernel comes with the modules that are named
+// and what these need, or without names with those that the machine here needs.
+func FetchKernel(ctx context.Context, dir string, names ...string) (*Kernel, error) {
 	pkg, err := kernelPackage(ctx)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,14 @@ func FetchKernel(ctx context.Context, dir string) (*Kernel, error) {
 			return nil, fmt.Errorf("get kernel %s: %w", pkg.file, err)
 		}
 	}
-	return openKernel(pkg.version, root)
+	wanted := modules
+	if len(names) > 0 {
+		wanted = nil
+		for _, name := range names {
+			wanted = append(wanted, module{name: name})
+		}
+	}
+	return openKernel(pkg.version, root, wanted)
 }
 
 type debian struct{ name, version, file string }

@@ -37,7 +37,7 @@ var modules = []module{
 	{"ext4", false},
 }
 
-func openKernel(version, root string) (*Kernel, error) {
+func openKernel(version, root string, modules []module) (*Kernel, error) {
 	k := &Kernel{Version: version, Image: filepath.Join(root, "vmlinuz")}
 	if _, err := os.Stat(k.Image); err != nil {
 		return nil, err

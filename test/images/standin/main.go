@@ -27,6 +27,7 @@ const usage = `commands:
   tcp-send host:port bytes        send that much and compare the hash
   udp-serve port                  count datagrams, and say how many when asked
   udp-send host:port count size [gso]   send datagrams, in one segmented call if gso, and ask how many arrived
+  token-load url clients seconds  have a Keystone validate tokens, and count
 `
 
 func main() {
@@ -51,14 +52,15 @@ func run(ctx context.Context, args []string) error {
 		least int // arguments
 		do    func(ctx context.Context, args []string) error
 	}{
-		"ifaces":    {0, func(context.Context, []string) error { return ifaces() }},
-		"resolve":   {2, resolve},
-		"serve":     {1, stand},
-		"get":       {1, get},
-		"tcp-serve": {1, tcpServe},
-		"tcp-send":  {2, tcpSend},
-		"udp-serve": {1, udpServe},
-		"udp-send":  {3, udpSend},
+		"ifaces":     {0, func(context.Context, []string) error { return ifaces() }},
+		"resolve":    {2, resolve},
+		"serve":      {1, stand},
+		"get":        {1, get},
+		"tcp-serve":  {1, tcpServe},
+		"tcp-send":   {2, tcpSend},
+		"udp-serve":  {1, udpServe},
+		"udp-send":   {3, udpSend},
+		"token-load": {3, tokenLoad},
 	}
 	c, ok := commands[args[0]]
 	if !ok {

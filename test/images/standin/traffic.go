@@ -141,21 +141,35 @@ func udpSend(ctx context.Context, args []string) error {
 		}
 	}
 	flow := rand.Uint64()
+	var arrived uint64
 	for sent := 0; sent < count; {
-		var buf []byte
-		for i := 0; i < batch && sent < count; i++ {
-			d := make([]byte, size)
-			binary.BigEndian.PutUint64(d, flow)
-			binary.BigEndian.PutUint64(d[8:], uint64(sent))
-			buf = append(buf, d...)
-			sent++
-		}
-		if _, err := c.Write(buf); err != nil {
+		n := min(batch, count-sent)
+		if _, err := c.Write(datagrams(flow, sent, n, size)); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
-		time.Sleep(time.Millisecond)
+		sent += n
+		// The other side's buffer has room for about ninety: what it had no time to read
+		// would be lost there, and not on the way.
+		if sent%window < batch || sent == count {
+			if arrived, err = ask(c, flow, sent); err != nil {
+				return err
+			}
+		}
 	}
-	return ask(c, flow, count)
+	return say(map[string]uint64{"sent": uint64(count), "arrived": arrived})
+}
+
+// window is how many datagrams are sent before their arrival is asked for.
+const window = 40
+
+// datagrams are n of a flow, one behind the other; the first has the given number.
+func datagrams(flow uint64, first, n, size int) []byte {
+	buf := make([]byte, n*size)
+	for i := range n {
+		binary.BigEndian.PutUint64(buf[i*size:], flow)
+		binary.BigEndian.PutUint64(buf[i*size+8:], uint64(first+i))
+	}
+	return buf
 }
 
 func segment(c *net.UDPConn, size int) error {
@@ -172,15 +186,14 @@ func segment(c *net.UDPConn, size int) error {
 	return set
 }
 
-// ask asks until all have come, or until the number no longer grows.
-func ask(c net.Conn, flow uint64, count int) error {
-	var arrived uint64
+// ask asks how many have come until all have, for three seconds at most.
+func ask(c net.Conn, flow uint64, count int) (arrived uint64, err error) {
 	for range 10 {
 		if _, err := c.Write(binary.BigEndian.AppendUint64(nil, flow)); err != nil {
-			return err
+			return 0, err
 		}
 		if err := c.SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
-			return err
+			return 0, err
 		}
 		buf := make([]byte, 8)
 		if n, err := c.Read(buf); err != nil || n != 8 {
@@ -190,5 +203,5 @@ func ask(c net.Conn, flow uint64, count int) error {
 			break
 		}
 	}
-	return say(map[string]uint64{"sent": uint64(count), "arrived": arrived})
+	return arrived, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,11 @@ func up(ctx context.Context, opts lab.Options, plugin bool) error {
 	}
 	began := time.Now()
 	fmt.Printf("starting %d host(s)%s\n", opts.Hosts, map[bool]string{true: " and etcd"}[opts.Etcd > 0])
-	opts.ID, opts.Dir = lab.Main, filepath.Join(root, "build", "lab")
+	opts.ID = name()
+	opts.Dir = filepath.Join(root, "build", "lab")
+	if opts.ID != lab.Main {
+		opts.Dir += "-" + opts.ID
+	}
 	l, err := lab.Start(ctx, opts)
 	if err != nil {
 		return err
@@ -63,8 +68,11 @@ func install(ctx context.Context, l *lab.Lab) error {
 	return nil
 }
 
+// name is the lab that is meant: that of `make lab`, or another beside it.
+func name() string { return cmp.Or(os.Getenv("LAB"), lab.Main) }
+
 func down(ctx context.Context) error {
-	if err := lab.Down(ctx, lab.Main); err != nil {
+	if err := lab.Down(ctx, name()); err != nil {
 		return err
 	}
 	fmt.Println("the lab is down")

@@ -12,7 +12,7 @@ import (
 
 // do does something to a machine of the lab that is up.
 func do(ctx context.Context, machine, deed string) error {
-	l, err := lab.Attach(lab.Main)
+	l, err := lab.Attach(name())
 	if err != nil {
 		return err
 	}

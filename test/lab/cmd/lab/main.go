@@ -22,6 +22,8 @@ do      do something to a machine of the lab that is up. To a host (h1, h2 and s
         cut (from the other members), mend
 engine  run a command with DOCKER_HOST set to an engine: the machine's own, or else a private one that
         lives as long as the command, has the machine's network and keeps its images in build/builder
+
+The variable LAB names another lab than that of make lab, to have several.
 `
 
 func main() {
