@@ -86,6 +86,10 @@ push: plugin ## push the plugin to a registry: make push REF=host:port/name:tag
 	@[ -n "$(REF)" ] || { echo "push: say where to, as in: make push REF=127.0.0.1:5000/dockstack-plugin:1.0" >&2; exit 2; }
 	@$(BUILD)/lab-command engine -- test/engine/push.sh $(BUILD)/plugin $(REF)
 
+.PHONY: images
+images: engine $(BUILD)/lab-command ## build the images of the service stacks that Debian has packages for, or IMAGES="keystone nova"
+	@$(BUILD)/lab-command engine -- test/engine/images.sh $(IMAGES)
+
 ##@ Run
 
 .PHONY: lab
@@ -103,22 +107,47 @@ demo: plugin $(BUILD)/cache/demo-images.tar ## four real servers keep their addr
 $(BUILD)/cache/demo-images.tar: $(wildcard test/images/demo/*) test/engine/base-image.sh | engine $(BUILD)/lab-command
 	@$(BUILD)/lab-command engine -- test/images/demo/build.sh $@
 
+.PHONY: stack stack-full
+stack: stack-images plugin ## bring up OpenStack's smallest part (MariaDB, memcached, RabbitMQ, Keystone, Glance) in a lab; HOSTS=2: on two hosts
+	@go run -buildvcs=false ./test/stack/cmd/stack up -hosts $(HOSTS) -what slice
+
+stack-full: stack-full-images plugin ## bring up all of OpenStack that Debian has in a lab; HOSTS=2: on two hosts
+	@go run -buildvcs=false ./test/stack/cmd/stack up -hosts $(HOSTS) -what full
+
+.PHONY: stack-images stack-full-images
+stack-images: engine $(BUILD)/lab-command ## build the images of `make stack` (again where something changed)
+	@$(BUILD)/lab-command engine -- test/stack/images.sh slice
+
+stack-full-images: engine $(BUILD)/lab-command ## build the images of `make stack-full`
+	@$(BUILD)/lab-command engine -- test/stack/images.sh full
+
+.PHONY: stack-down
+stack-down: ## remove what `make stack` or `make stack-full` brought up
+	@go run -buildvcs=false ./test/stack/cmd/stack down
+
 ##@ Check
 
 .PHONY: test
-test: engine coredns plugin ## run every test, end-to-end ones included, with the race detector (vm-test has more of the kernel's)
+test: engine coredns plugin stack-images ## run every test, end-to-end ones included, with the race detector (vm-test has more of the kernel's)
+	@sync # the gigabytes of images just built: a store's fsync would wait for them
 	DOCKSTACK_VM_STEPS='^(link|ovs|fabric|datapath|tunnel-flow-v4|tunnel-both-v6)$$' go test -race -count=1 -timeout 90m ./...
 
 .PHONY: e2e
 e2e: engine plugin ## run the end-to-end tests alone, on one host and on three that share an etcd (20 to 40 minutes)
 	go test -race -count=1 -timeout 90m ./test/e2e/...
 
+.PHONY: stack-full-test
+stack-full-test: stack-full-images plugin ## test whole stacks on one host and on two: virtual machines, clusters, Contrail's stand-ins (three to four hours); leaves docs/stack-results.md
+	@go build -buildvcs=false -o $(BUILD)/stack-results ./test/stack/cmd/results
+	DOCKSTACK_STACK=full go test -count=1 -timeout 300m -json ./test/stack/... | $(BUILD)/stack-results docs/stack-results.md
+
 .PHONY: vm-test
 vm-test: deps plugin ## test the kernel datapath in an emulated machine that runs Debian's kernel
 	go test -count=1 -timeout 30m -v ./test/vm/...
 
 .PHONY: bench
-bench: engine coredns plugin ## run the benchmarks, each beside its peer, and print them as a table
+bench: engine coredns plugin $(BUILD)/lab-command ## run the benchmarks, each beside its peer, and print them as a table
+	@$(BUILD)/lab-command engine -- test/stack/images.sh slice haproxy
 	go run -buildvcs=false ./test/bench
 
 .PHONY: scale
@@ -149,4 +178,4 @@ clean: ## remove what was built, except for the engine and the tools
 
 .PHONY: help
 help: ## show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,9 @@
+#!/bin/bash
+# OpenSDN's service monitor, which starts service instances and load balancers.
+# shellcheck source=contrail-images/lib/contrail.sh
+. /usr/local/lib/dockstack/contrail.sh
+
+we_are CONFIG_NODES "$INTERFACE_INT"
+told
+any_answers "$CONFIGDB_NODES" "$CONFIGDB_CQL_PORT"
+exec "$opensdn" "$@"
