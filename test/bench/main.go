@@ -57,7 +57,7 @@ func (b *bench) rounds(n int) int {
 }
 
 func run(ctx context.Context, out io.Writer) error {
-	only := flag.String("only", "", "measure only what matches this regular expression (addresses, names, containers, dns, start, tcp, hosts, kernel, trips, cluster, reach)")
+	only := flag.String("only", "", "measure only what matches this regular expression (addresses, names, containers, dns, start, tcp, hosts, kernel, trips, cluster, reach, stack)")
 	quick := flag.Bool("quick", false, "a few rounds of each: whether it works, not how fast it is")
 	trace := flag.String("trace", "", "keep the engine's log with the plugin's calls in this file (costs a little time in each call)")
 	verbose := flag.Bool("v", false, "show what the benchmarks print")
@@ -112,5 +112,6 @@ func measures() []measure {
 		{"trips", roundTrips},
 		{"cluster", clusterStarts},
 		{"reach", reach},
+		{"stack", stackCost},
 	}
 }
