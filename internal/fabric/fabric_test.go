@@ -259,6 +259,45 @@ func TestRecallAndSweep(t *testing.T) {
 	})
 }
 
+// A link that is made, or made again, while an audit has the links listed already
+// is not missing: its container would wait in vain.
+func TestALinkMadeDuringAnAudit(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprint("again ", again), func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				n := r.network(7)
+				r.shows()
+				ep := endpointOf(n, 1)
+				if again {
+					r.attach(ep)
+					r.links.remove(r.fab.cfg.portName(ep.ID))
+				}
+				during := 0
+				r.links.mu.Lock()
+				r.links.listed = func() {
+					if during++; during > 1 {
+						return
+					}
+					if _, err := r.fab.Attach(r.Context(), ep); err != nil {
+						r.Error(err)
+					}
+				}
+				r.links.mu.Unlock()
+				time.Sleep(11 * time.Second) // an audit
+				if err := r.fab.Settle(r.Context(), ep.ID); err != nil || during == 0 {
+					r.Errorf("during %d listings: %v", during, err)
+				}
+				r.sw.turn(func(s *fakeSwitch) {
+					clear(s.flows)
+					clear(s.ports)
+					s.state.Generation++
+				})
+				r.shows("net7 flows=8 endpoint=ep1")
+			})
+		})
+	}
+}
+
 // What was detached just before the daemon ended is not recalled.
 func TestEndLeavesNoLinkOver(t *testing.T) {
 	inBubble(t, func(r *rig) {

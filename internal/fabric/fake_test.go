@@ -191,6 +191,8 @@ type fakeLinks struct {
 	entries int
 	index   int
 	fail    error
+	// listed is called after each listing, before it is handed out.
+	listed func()
 
 	failVXLAN, failFDB, failFilter error
 }
@@ -267,12 +269,16 @@ func (l *fakeLinks) DeleteVeth(_ context.Context, hosts ...string) error {
 
 func (l *fakeLinks) List(_ context.Context, prefix string) ([]Link, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	var out []Link
 	for _, name := range slices.Sorted(maps.Keys(l.links)) {
 		if strings.HasPrefix(name, prefix) {
 			out = append(out, l.links[name])
 		}
+	}
+	listed := l.listed
+	l.mu.Unlock()
+	if listed != nil {
+		listed()
 	}
 	return out, nil
 }

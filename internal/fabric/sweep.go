@@ -20,7 +20,7 @@ func (f *Fabric) sweep(ctx context.Context, seats []seat, told bool) error {
 		byName[l.Name] = l
 	}
 	f.mu.Lock()
-	f.missLocked(ctx, byName)
+	f.missLocked(ctx, seats, byName)
 	stray := f.strayLocked(links, told)
 	f.mu.Unlock()
 	f.missDevices(byName)
@@ -58,14 +58,21 @@ func (h *have) reopen(name string) {
 	}
 }
 
-// missLocked looks after endpoints without a link or without a container.
-func (f *Fabric) missLocked(ctx context.Context, links map[string]Link) {
+// missLocked looks after endpoints without a link or without a container. The
+// links were listed after the snapshot: one that was made since then may be
+// missing there.
+func (f *Fabric) missLocked(ctx context.Context, seats []seat, links map[string]Link) {
 	now := time.Now()
+	made := make(map[string]int, len(seats))
+	for _, s := range seats {
+		made[s.endpoint.ID] = s.made
+	}
 	for id, ep := range f.want.endpoints {
 		l, there := links[ep.port]
+		before, known := made[id]
 		switch {
-		case !there && !ep.linked:
-			// Its veth is about to be made.
+		case !there && (!ep.linked || !known || before != ep.made):
+			// Its veth is about to be made, or was made meanwhile.
 		case !there && !ep.claimed:
 			f.log.InfoContext(ctx, "sweeping an endpoint whose container is gone", "endpoint", id, "network", ep.Network)
 			delete(f.want.endpoints, id)

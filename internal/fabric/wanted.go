@@ -32,8 +32,9 @@ type endpoint struct {
 	// rev grows with each change of the facts, so that an apply that began
 	// before doesn't settle it.
 	rev int
-	// linked is whether its veth was made.
+	// linked is whether its veth was made, made how often.
 	linked bool
+	made   int
 	// claimed is whether the engine asked for it in this run; others were
 	// recalled.
 	claimed bool
@@ -64,6 +65,7 @@ func (w *wanted) claim(ep Endpoint, port string) {
 func (w *wanted) linked(id string) {
 	if ep := w.endpoints[id]; ep != nil {
 		ep.linked = true
+		ep.made++
 	}
 }
 
@@ -85,6 +87,7 @@ type seat struct {
 	endpoint Endpoint
 	rev      int
 	linked   bool
+	made     int
 	// displaced says who has its address now, if somebody has.
 	displaced Displaced
 }
@@ -108,7 +111,7 @@ func (w *wanted) snapshot(cfg Config) (networks []Network, seats []seat) {
 				networks = append(networks, n)
 			}
 		}
-		seats = append(seats, seat{port: ep.port, network: n, endpoint: ep.Endpoint, rev: ep.rev, linked: ep.linked})
+		seats = append(seats, seat{port: ep.port, network: n, endpoint: ep.Endpoint, rev: ep.rev, linked: ep.linked, made: ep.made})
 	}
 	slices.SortFunc(networks, func(a, b Network) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(seats, func(a, b seat) int { return cmp.Compare(a.port, b.port) })
