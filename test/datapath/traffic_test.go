@@ -11,8 +11,6 @@ import (
 	"net/netip"
 	"testing"
 	"time"
-
-	"github.com/dockstack/dockstack/test/stall"
 )
 
 // listen opens a TCP server inside a box.
@@ -33,13 +31,13 @@ const dialLimit = 3 * time.Second
 
 // dial connects from inside a box.
 func (b *box) dial(to string) (net.Conn, error) {
-	began := time.Now()
+	began := startWatch()
 	var c net.Conn
 	err := b.do(func() (err error) {
 		c, err = (&net.Dialer{Timeout: patience}).DialContext(b.tb.Context(), "tcp", to)
 		return err
 	})
-	if took := stall.Took(began); err == nil && took > dialLimit {
+	if took := began.took(); err == nil && took > dialLimit {
 		_ = c.Close()
 		return nil, fmt.Errorf("%s took %s to connect", to, took)
 	}

@@ -12,17 +12,16 @@ import (
 
 	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/ovs/ovstest"
-	"github.com/dockstack/dockstack/test/stall"
 )
 
 // atOnce is how soon a move must be followed.
 var atOnce = ovstest.Scale(time.Second)
 
 // within checks that something becomes so in time, and says how long it took.
-func (hs *hosts) within(limit time.Duration, what string, began time.Time, so func() bool) {
+func (hs *hosts) within(limit time.Duration, what string, since watch, so func() bool) {
 	hs.tb.Helper()
 	hs.list[0].await(what, so)
-	took := stall.Took(began).Round(time.Millisecond)
+	took := since.took().Round(time.Millisecond)
 	if took > limit {
 		hs.tb.Errorf("%s took %s, want at most %s", what, took, limit)
 	} else {
@@ -55,7 +54,7 @@ func (hs *hosts) followsContainer() {
 	for _, to := range []int{2, 1, 0} {
 		b = hs.move(b, n, on, to)
 		on = to
-		began := time.Now()
+		began := startWatch()
 		for who, o := range others {
 			for _, addr := range b.ep.Addrs {
 				hs.within(atOnce, fmt.Sprintf("on host %d, reaching %s from %s", to+1, addr, who), began, func() bool { return talks(o, b, addr) })
@@ -98,10 +97,13 @@ func (hs *hosts) followsVIP() {
 		}
 		holder.delAddr("eth0", p)
 		other.addAddr("eth0", p)
-		began := time.Now()
+		began := startWatch()
 		other.garp(other.ep.MAC, vip)
-		for who, from := range map[string]*box{"a third host": c, "the first host": beside} {
+		froms := map[string]*box{"a third host": c, "the first host": beside}
+		for who, from := range froms {
 			hs.within(atOnce, "reaching the VIP's new holder from "+who, began, func() bool { return talks(from, other, addr) })
+		}
+		for who, from := range froms {
 			if err := exchange(from, other, addr, 1<<16); err != nil {
 				t.Errorf("from %s: %v", who, err)
 			}
@@ -130,7 +132,7 @@ func (hs *hosts) followsVirtualMAC() {
 		send := func(from *box, mark string) {
 			from.wire().send(eth(virtual, from.ep.MAC, typeIPv4, ip4(from.ep.Addrs[0].String(), vip, mark)))
 		}
-		began := time.Now()
+		began := startWatch()
 		holder.garp(virtual, vip)
 		for who, from := range froms {
 			mark := fmt.Sprintf("round %d from %s", i, who)
@@ -187,7 +189,7 @@ func (hs *hosts) carriesKeepalived(vni uint32, mode string) {
 	a.dropVIP(addr)
 	w.await("the other to take the VIP", func() bool { return b.holds(addr) })
 	t.Logf("keepalived took %s to take the VIP over", time.Since(began).Round(time.Millisecond))
-	hs.within(atOnce, "reaching the VIP where it is now", time.Now(), func() bool { return talks(c, b, addr) })
+	hs.within(atOnce, "reaching the VIP where it is now", startWatch(), func() bool { return talks(c, b, addr) })
 	if err := exchange(c, b, addr, 1<<16); err != nil {
 		t.Error(err)
 	}
@@ -205,9 +207,11 @@ func (hs *hosts) survivesSwitch() {
 	hs.reach(a, b)
 	for _, name := range []string{"ovs-vswitchd", "ovsdb-server"} {
 		hs.list[1].kill(name)
-		began := time.Now()
+		began := startWatch()
 		for _, addr := range b.ep.Addrs {
 			hs.within(restored, fmt.Sprintf("reaching %s after %s was killed", addr, name), began, func() bool { return talks(a, b, addr) })
+		}
+		for _, addr := range b.ep.Addrs {
 			if err := exchange(a, b, addr, 1<<20); err != nil {
 				t.Errorf("after %s was killed, to %s: %v", name, addr, err)
 			}
@@ -253,9 +257,11 @@ func (hs *hosts) followsHost() {
 	h.home.delAddr("wan", underlayPrefix(old))
 	h.home.addAddr("wan", underlayPrefix(h.vtep))
 	hs.tellHosts()
-	began := time.Now()
+	began := startWatch()
 	for _, from := range []*box{a, c} {
 		hs.within(atOnce, "reaching a host with another address", began, func() bool { return talks(from, b, b.ep.Addrs[0]) })
+	}
+	for _, from := range []*box{a, c} {
 		if err := exchange(from, b, b.ep.Addrs[0], 1<<20); err != nil {
 			t.Error(err)
 		}

@@ -17,8 +17,9 @@ import (
 	"github.com/dockstack/dockstack/internal/ovs/ovstest"
 )
 
-// patience is how long a test waits for what should come soon.
-var patience = ovstest.Scale(15 * time.Second)
+// patience is how long a test waits for what should come soon. No test waits so
+// long when all is well.
+var patience = max(ovstest.Scale(15*time.Second), time.Minute)
 
 // world is a host: its links, its switch, its fabric.
 type world struct {
@@ -138,8 +139,12 @@ func (w *world) sweep() {
 func (w *world) await(what string, so func() bool) {
 	w.tb.Helper()
 	deadline := time.Now().Add(patience)
-	for !so() {
-		if time.Now().After(deadline) {
+	for {
+		late := time.Now().After(deadline) // asked before: the last look is after the deadline
+		if so() {
+			return
+		}
+		if late {
 			w.tb.Fatalf("waited %s in vain for %s; status: %+v", patience, what, w.fab.Status())
 		}
 		time.Sleep(5 * time.Millisecond)

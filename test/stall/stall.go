@@ -12,6 +12,7 @@ const every = 10 * time.Millisecond
 
 var (
 	mu   sync.Mutex
+	last = time.Now() // when the process looked
 	seen []span
 )
 
@@ -20,27 +21,33 @@ type span struct {
 	from, to time.Time
 }
 
-func init() { look(time.Now()) }
+func init() { watch() }
 
-// look notes whether the process had no time since it looked last, and looks again:
-// by a timer, since tests that look for goroutines left over would find one that
-// watches.
-func look(last time.Time) {
+// watch looks again and again: by a timer, since tests that look for goroutines
+// left over would find one that watches.
+func watch() {
 	time.AfterFunc(every, func() {
-		now := time.Now()
-		if now.Sub(last) > 2*every {
-			mu.Lock()
-			seen = append(seen, span{last.Add(every), now})
-			mu.Unlock()
-		}
-		look(now)
+		mu.Lock()
+		look()
+		mu.Unlock()
+		watch()
 	})
+}
+
+// look notes whether the process had no time since it looked last.
+func look() {
+	now := time.Now()
+	if now.Sub(last) > 2*every {
+		seen = append(seen, span{last.Add(every), now})
+	}
+	last = now
 }
 
 // Since is how much of the time since began the process stood still.
 func Since(began time.Time) time.Duration {
 	mu.Lock()
 	defer mu.Unlock()
+	look() // whoever asks may have woken before the timer did
 	var sum time.Duration
 	for _, s := range seen {
 		if s.to.After(began) {
