@@ -30,9 +30,17 @@ if [ ! -e "$policy" ]; then
 	chmod +x "$policy"
 	trap 'rm -f "$policy"' EXIT
 fi
-apt-get -q update
+# Another apt-get may be at work, as some start by themselves: install waits for its lock, update has to be told again.
+end=$(($(date +%s) + 300))
+until said=$(LC_ALL=C apt-get -q update 2>&1); do
+	case $said in
+	*'Could not get lock'*) [ "$(date +%s)" -ge "$end" ] || { sleep 2 && continue; } ;;
+	esac
+	echo "$said" >&2
+	exit 1
+done
 # shellcheck disable=SC2086 # a list of words
-apt-get -q install -y --no-install-recommends $missing
+apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing
 for unit in docker-registry etcd keepalived nsd prometheus; do
 	case "$missing" in
 	*" $unit"*) systemctl disable "$unit" >/dev/null 2>&1 || true ;; # no systemd: nothing to disable

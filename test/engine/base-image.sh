@@ -26,9 +26,16 @@ if [ ! -e "$tar" ]; then
 	mirror=$(echo "$sites" | grep -m1 -E 'debian/?$') || mirror=http://deb.debian.org/debian
 	include=
 	case $mirror in https:*) include=--include=ca-certificates ;; esac
+	# A mirror may fail once: a second try begins anew.
+	tries=2
 	# shellcheck disable=SC2086 # empty or one word
-	debootstrap --variant=minbase $include "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
-		{ tail -n 20 "$root.log" >&2; exit 1; }
+	until debootstrap --variant=minbase $include "$suite" "$root" "$mirror" >"$root.log" 2>&1; do
+		tail -n 20 "$root.log" >&2
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || exit 1
+		rm -rf --one-file-system "$root"
+		mkdir -m 700 "$root"
+	done
 	rm -f "$root.log"
 
 	# How to reach the mirror: proxies, credentials and certificates of this machine, if it has any.

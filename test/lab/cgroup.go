@@ -85,13 +85,15 @@ func removeCgroups(ctx context.Context, name string) error {
 	defer cancel()
 	for _, m := range mounts {
 		for {
+			late := ctx.Err() != nil // asked before: the last try is after the end
 			err := removeTree(filepath.Join(m.path, name))
 			if err == nil {
 				break
 			}
-			if wait(ctx, 20*time.Millisecond) != nil {
+			if late {
 				return fmt.Errorf("remove cgroup: %w", err)
 			}
+			_ = wait(ctx, 20*time.Millisecond)
 		}
 	}
 	return nil

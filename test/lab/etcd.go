@@ -104,8 +104,19 @@ func (l *Lab) EtcdReady(ctx context.Context) error {
 	})
 }
 
-// EtcdLeader returns the member that leads.
+// EtcdLeader returns the member that leads, once one does.
 func (l *Lab) EtcdLeader(ctx context.Context) (*Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, etcdWait)
+	defer cancel()
+	for {
+		m, err := l.etcdLeader(ctx)
+		if err == nil || wait(ctx, 100*time.Millisecond) != nil {
+			return m, err
+		}
+	}
+}
+
+func (l *Lab) etcdLeader(ctx context.Context) (*Member, error) {
 	var asked []error
 	for _, m := range l.Etcd {
 		if m.PID() == 0 {

@@ -42,6 +42,10 @@ type Options struct {
 	Network Network // Underlay if empty
 	Etcd    int     // how many members the hosts' etcd has: 0 (no etcd), or 1, 3 or 5
 	EtcdTLS bool    // etcd takes only clients with a certificate of the lab's own authority
+
+	// EtcdUnsynced: etcd leaves it to the kernel when to write. Nothing is lost with a process, and a disk that is busy
+	// with something else for seconds does not keep members from agreeing.
+	EtcdUnsynced bool
 }
 
 // Lab is a set of running hosts.
@@ -64,7 +68,7 @@ func Start(ctx context.Context, opts Options) (_ *Lab, err error) {
 		return nil, fmt.Errorf("remove what dead labs left: %w", err)
 	}
 	l := &Lab{ID: opts.ID, Dir: opts.Dir, opts: opts}
-	if l.lock, err = lockLab(opts.ID); err != nil {
+	if l.lock, err = lockLab(ctx, opts.ID); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -153,6 +157,9 @@ func (l *Lab) Stop(ctx context.Context) error {
 		errs = append(errs, h.kill(ctx))
 	}
 	if l.lock != nil {
+		if errors.Join(errs...) == nil { // all are dead, and nobody else's sweep or lab comes between
+			errs = append(errs, sweepLocked(ctx, l.lock, l.ID))
+		}
 		errs = append(errs, l.lock.Close())
 		l.lock = nil
 		errs = append(errs, Sweep(ctx))

@@ -21,8 +21,8 @@ const memberFirst = 200
 // etcdWait bounds how long members may take to find each other.
 const etcdWait = time.Minute
 
-// Member is one member of a lab's etcd: a machine of its own on the underlay that runs Debian's etcd with its defaults
-// and nothing else. Its data stays through all that is done to it.
+// Member is one member of a lab's etcd: a machine of its own on the underlay that runs Debian's etcd and nothing else,
+// with its defaults, unless the lab does not sync it. Its data stays through all that is done to it.
 type Member struct {
 	Name string // "e1"
 	Addr string // its address on the underlay
@@ -106,6 +106,9 @@ func (m *Member) flags() []string {
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
 		"--initial-cluster", strings.Join(all, ","), "--initial-cluster-token", prefix + m.lab.ID,
 		"--logger", "zap", "--log-outputs", "stderr",
+	}
+	if m.lab.opts.EtcdUnsynced {
+		flags = append(flags, "--unsafe-no-fsync")
 	}
 	if m.lab.opts.EtcdTLS {
 		c := m.lab.certs()

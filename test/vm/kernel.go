@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // metaPackage is Debian's name for its current kernel.
@@ -38,15 +39,16 @@ var unpacked = []string{
 // each version that apt offers. The kernel comes with the modules that are named
 // and what these need, or without names with those that the machine here needs.
 func FetchKernel(ctx context.Context, dir string, names ...string) (*Kernel, error) {
-	pkg, err := kernelPackage(ctx)
+	pkg, err := getKernel(ctx, dir)
+	if errors.Is(err, errDownload) {
+		// Old lists name a kernel that the mirror has replaced.
+		if uerr := updateLists(ctx); uerr != nil {
+			return nil, errors.Join(err, uerr)
+		}
+		pkg, err = getKernel(ctx, dir)
+	}
 	if err != nil {
 		return nil, err
-	}
-	root := filepath.Join(dir, pkg.file)
-	if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
-		if err := unpackKernel(ctx, pkg, dir, root); err != nil {
-			return nil, fmt.Errorf("get kernel %s: %w", pkg.file, err)
-		}
 	}
 	wanted := modules
 	if len(names) > 0 {
@@ -55,7 +57,25 @@ func FetchKernel(ctx context.Context, dir string, names ...string) (*Kernel, err
 			wanted = append(wanted, module{name: name})
 		}
 	}
-	return openKernel(pkg.version, root, wanted)
+	return openKernel(pkg.version, filepath.Join(dir, pkg.file), wanted)
+}
+
+// errDownload says that apt could not get a package that it offers.
+var errDownload = errors.New("download")
+
+// getKernel unpacks the kernel that apt offers, unless it is there.
+func getKernel(ctx context.Context, dir string) (debian, error) {
+	pkg, err := kernelPackage(ctx)
+	if err != nil {
+		return pkg, err
+	}
+	root := filepath.Join(dir, pkg.file)
+	if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
+		if err := unpackKernel(ctx, pkg, dir, root); err != nil {
+			return pkg, fmt.Errorf("get kernel %s: %w", pkg.file, err)
+		}
+	}
+	return pkg, nil
 }
 
 type debian struct{ name, version, file string }
@@ -63,9 +83,9 @@ type debian struct{ name, version, file string }
 // kernelPackage asks apt for the package behind the current kernel. The lists
 // of a fresh machine may be empty, so they are fetched once.
 func kernelPackage(ctx context.Context) (debian, error) {
-	for _, fetch := range []string{"", "update"} {
-		if fetch != "" {
-			if _, err := output(ctx, "", "apt-get", "-q", fetch); err != nil {
+	for _, fetch := range []bool{false, true} {
+		if fetch {
+			if err := updateLists(ctx); err != nil {
 				return debian{}, err
 			}
 		}
@@ -80,6 +100,21 @@ func kernelPackage(ctx context.Context) (debian, error) {
 		return debian{name: name, version: version, file: strings.NewReplacer(":", "", "/", "").Replace(name + "_" + version)}, nil
 	}
 	return debian{}, fmt.Errorf("apt offers no %s: this test needs Debian's package lists (bookworm or later, amd64)", metaPackage)
+}
+
+// updateLists fetches apt's lists, after whoever else is at it: apt-get itself does not wait for that.
+func updateLists(ctx context.Context) error {
+	for {
+		_, err := output(ctx, "", "env", "LC_ALL=C", "apt-get", "-q", "update")
+		if err == nil || !strings.Contains(err.Error(), "Could not get lock") {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // field returns the first value of a package's field that begins with prefix.
@@ -110,7 +145,7 @@ func unpackKernel(ctx context.Context, pkg debian, dir, root string) error {
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
 	if _, err := output(ctx, tmp, "apt-get", "-q", "download", pkg.name+"="+pkg.version); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errDownload, err)
 	}
 	debs, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
 	if err != nil || len(debs) != 1 {

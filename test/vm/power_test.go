@@ -41,7 +41,7 @@ func TestPowerCut(t *testing.T) {
 		// At least some leases are said; then while some sector is written. A
 		// commit writes about eight.
 		after, writes := 1+rnd.IntN(200), 1+rnd.IntN(40)
-		boot := b.boot(program, b.job(t, leasesJob("20s")))
+		boot := b.boot(program, b.job(t, leasesJob("10m")))
 		boot.Disk = socket
 		got := runUntil(t, boot, disk, after, writes)
 		kept, lost := disk.Cut(rnd)
@@ -65,7 +65,7 @@ func TestReboot(t *testing.T) {
 		Steps: []Step{{Name: "leases", Dir: "/", Argv: []string{"/leases", "-for", "1s"}, Seconds: 30}},
 	}))
 	boot.Disk, boot.Reboots = socket, true
-	ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	m, err := Start(ctx, boot)
 	must(t, err)
@@ -101,7 +101,7 @@ func TestLyingDisk(t *testing.T) {
 	disk, socket := newExt4(t)
 	disk.Lies = true
 	program := leasesImage(t, b)
-	boot := b.boot(program, b.job(t, leasesJob("20s")))
+	boot := b.boot(program, b.job(t, leasesJob("10m")))
 	boot.Disk = socket
 	got := runUntil(t, boot, disk, 100, 1)
 	// The worst disk: nothing of it was written.
@@ -113,10 +113,11 @@ func TestLyingDisk(t *testing.T) {
 	}
 }
 
+// leasesJob asks for leases for a time, which is longer than any cut is waited for.
 func leasesJob(d string) Job {
 	return Job{
 		Disk: true, Env: []string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin"},
-		Steps: []Step{{Name: "leases", Dir: "/", Argv: []string{"/leases", "-for", d}, Seconds: 40}},
+		Steps: []Step{{Name: "leases", Dir: "/", Argv: []string{"/leases", "-for", d}, Seconds: 660}},
 	}
 }
 
@@ -160,7 +161,7 @@ func newExt4(t *testing.T) (*Disk, string) {
 // the power.
 func runUntil(t *testing.T, boot Boot, disk *Disk, leases, writes int) *books {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer stop()
 	m, err := Start(ctx, boot)
 	must(t, err)
@@ -194,7 +195,7 @@ func boots(t *testing.T, b *bench, program, socket string, job Job) *books {
 	t.Helper()
 	boot := b.boot(program, b.job(t, job))
 	boot.Disk = socket
-	ctx, stop := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer stop()
 	m, err := Start(ctx, boot)
 	must(t, err)

@@ -28,7 +28,7 @@ type bench struct {
 }
 
 var workbench = sync.OnceValues(func() (*bench, error) {
-	ctx, stop := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, stop := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer stop()
 	dir, err := filepath.Abs(filepath.Join(repo, "build", "vm"))
 	if err != nil {

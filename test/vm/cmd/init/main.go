@@ -177,8 +177,9 @@ func mountDisk() error {
 		return err
 	}
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
-		if err = unix.Mount("/dev/vda", vm.DiskDir, "ext4", 0, ""); !errors.Is(err, unix.ENOENT) {
+	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(20 * time.Millisecond) {
+		late := time.Now().After(deadline) // asked before: the last try is after the deadline
+		if err = unix.Mount("/dev/vda", vm.DiskDir, "ext4", 0, ""); late || !errors.Is(err, unix.ENOENT) {
 			break
 		}
 	}

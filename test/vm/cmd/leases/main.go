@@ -67,7 +67,7 @@ func ask(ctx context.Context, r *ipam.Registry, found int, d time.Duration) erro
 	var say sync.Mutex // one line is one write
 	for c := range callers {
 		go func() {
-			for i := 0; time.Now().Before(until); i++ {
+			for i := 0; i == 0 || time.Now().Before(until); i++ { // each asks at least once
 				lease, err := one(ctx, r, pool.ID, fmt.Sprintf("c%d-%d-%d", found, c, i))
 				if err != nil {
 					errs <- err
