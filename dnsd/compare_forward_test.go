@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -71,6 +72,7 @@ func forwardPeers(t *testing.T, usual, corp *upstream) (netip.AddrPort, []peer) 
 		Routes: func() []Route {
 			return []Route{{Domain: corpDomain, Resolvers: []netip.AddrPort{corp.addr}}, {Domain: "local.test"}}
 		},
+		UpstreamTimeout: 20 * time.Second, ForwardBudget: 40 * time.Second,
 	}
 	_, ours := serve(t, cfg, theNames())
 	at := func(a netip.AddrPort) string { return fmt.Sprintf("%s#%d", a.Addr(), a.Port()) }

@@ -209,7 +209,7 @@ func ask(tb testing.TB, network string, server netip.AddrPort, m *dns.Msg) *dns.
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	defer cancel()
-	c := dns.Client{Net: network, Timeout: 10 * time.Second, UDPSize: 4096}
+	c := dns.Client{Net: network, Timeout: time.Minute, UDPSize: 4096}
 	answer, _, err := c.ExchangeContext(ctx, m, server.String())
 	if err != nil {
 		tb.Fatalf("%s query %v: %v", network, m.Question, err)

@@ -188,8 +188,7 @@ func TestSeveralQueriesOnOneConnection(t *testing.T) {
 }
 
 func TestIdleAndSurplusConnectionsAreClosed(t *testing.T) {
-	s, addr := serve(t, Config{TCPIdle: 300 * time.Millisecond, MaxConnsPerAddr: 2}, theNames())
-	dial := func() net.Conn {
+	dial := func(addr netip.AddrPort) net.Conn {
 		c, err := net.Dial("tcp", addr.String())
 		if err != nil {
 			t.Fatal(err)
@@ -198,31 +197,46 @@ func TestIdleAndSurplusConnectionsAreClosed(t *testing.T) {
 		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 		return c
 	}
-	idle, half := dial(), dial()
+	closed := func(what string, c net.Conn) {
+		t.Helper()
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !isReset(err) {
+			t.Errorf("%s connection: %v", what, err)
+		}
+	}
+	// Here none is idle for long enough, so that there is one too many.
+	s, addr := serve(t, Config{TCPIdle: time.Hour, MaxConnsPerAddr: 2}, theNames())
+	dial(addr)
+	dial(addr)
+	until(t, "two connections", func() bool { return s.conns.count() == 2 })
+	closed("third", dial(addr))
+	if s.Stats().ConnsRefused != 1 {
+		t.Errorf("counted %+v", s.Stats())
+	}
+
+	s, addr = serve(t, Config{TCPIdle: 300 * time.Millisecond, MaxConnsPerAddr: 2}, theNames())
+	idle, half := dial(addr), dial(addr)
 	// A length, and then nothing: that must not last longer.
 	if _, err := half.Write([]byte{0, 40, 1}); err != nil {
 		t.Fatal(err)
 	}
-	for s.conns.count() < 2 {
-		time.Sleep(time.Millisecond)
-	}
-	start := time.Now()
-	if _, err := dial().Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !isReset(err) {
-		t.Errorf("third connection: %v", err)
-	}
-	if s.Stats().ConnsRefused != 1 {
-		t.Errorf("counted %+v", s.Stats())
-	}
-	for _, c := range []net.Conn{idle, half} {
-		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !isReset(err) {
-			t.Errorf("silent connection: %v after %v", err, time.Since(start))
+	closed("silent", idle)
+	closed("half", half)
+	until(t, "no connection", func() bool { return s.conns.count() == 0 })
+	// There is room again. Who is slow to ask is idle too, and asks again.
+	q := comparedQuery{"db", "A", "tcp", "plain"}
+	until(t, "an answer afterwards", func() bool {
+		m := try(t, addr, q, time.Minute)
+		return m != nil && strings.HasPrefix(brief(m), "NOERROR aa")
+	})
+}
+
+// until waits for what the server does by itself.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("never came: %s", what)
 		}
-	}
-	for s.conns.count() > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	if got := brief(ask(t, "tcp", addr, query1(t, "db A"))); !strings.HasPrefix(got, "NOERROR aa") {
-		t.Errorf("afterwards: %s", got)
 	}
 }
 

@@ -165,15 +165,25 @@ func (n *node) ready() error {
 	return n.cluster.ready(limited(n.t))
 }
 
+// mustBeReady waits until it has what the shared store has. A call waits only for
+// as long as it may.
 func (n *node) mustBeReady() {
 	n.t.Helper()
 	if err := n.ready(); err != nil {
 		n.t.Fatalf("%s: %v\n%s", n.name, err, n.log)
 	}
+	if !n.synced() && time.Since(n.cluster.started) < storeGrace {
+		n.t.Fatalf("%s goes on without the shared store:\n%s", n.name, n.log)
+	}
+	n.until("it has what the shared store has", n.synced)
+}
+
+func (n *node) synced() bool {
 	select {
 	case <-n.Leases.Synced():
+		return true
 	default:
-		n.t.Fatalf("%s goes on without the shared store:\n%s", n.name, n.log)
+		return false
 	}
 }
 

@@ -24,8 +24,16 @@ func (v *visitor) click(selector string) {
 
 func (v *visitor) hover(selector string) {
 	v.t.Helper()
-	at := eval[[]float64](v, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.scrollIntoView({block: 'center', behavior: 'instant'}); const r = e.getBoundingClientRect(); return [r.x + r.width/2, r.y + r.height/2]; })()`, selector))
-	time.Sleep(150 * time.Millisecond) // a tip goes when the page scrolls
+	at := eval[[]float64](v, fmt.Sprintf(`(() => {
+		const e = document.querySelector(%q);
+		e.scrollIntoView({block: 'center', behavior: 'instant'});
+		window.still = false;
+		requestAnimationFrame(() => requestAnimationFrame(() => { window.still = true; }));
+		const r = e.getBoundingClientRect();
+		return [r.x + r.width/2, r.y + r.height/2];
+	})()`, selector))
+	// A tip goes when the page scrolls, which is told with a frame.
+	v.wait("the page has scrolled", `window.still`)
 	v.do(command(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: at[0], Y: at[1]}))
 }
 
@@ -91,6 +99,7 @@ func TestMap(t *testing.T) {
 	}
 	press("\r")
 	v.wait("the key leads to the name", `document.querySelectorAll('table.names tbody tr').length === 1 && document.querySelector('table.names').textContent.includes('172.16.0.19')`)
+	v.wait("the page has gone there", `document.activeElement.id === 'names-title'`)
 
 	// Into another block, and another network.
 	v.click(`.maps figure:first-of-type .c[aria-label^="172.16.7.0/24"]`)

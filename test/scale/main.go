@@ -42,6 +42,8 @@ type setup struct {
 	// rested is how long nothing happens, to see what that costs.
 	rested time.Duration
 	dir    string
+	// etcd is what its members are told beside an operator's settings.
+	etcd []string
 }
 
 func run(ctx context.Context) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dockstack/dockstack/internal/peers"
 	"github.com/dockstack/dockstack/test/scale/sim"
+	"github.com/dockstack/dockstack/test/stall"
 )
 
 // result is what one size gave.
@@ -35,7 +36,9 @@ type result struct {
 	idleCalls, idleBytes float64
 	flows                int
 	flowsPerChange       float64
-	died                 time.Duration
+	// stalled is how long this process stood still during the changes.
+	stalled time.Duration
+	died    time.Duration
 }
 
 func heap() float64 {
@@ -63,7 +66,7 @@ func (s setup) measure(ctx context.Context) (r result, err error) {
 		return r, err
 	}
 	c := &cluster{setup: s, moved: newTracker(), flows: newTracker(), watch: newTracker(), result: result{Size: s.Size, full: s.full}}
-	if c.etcd, err = sim.StartEtcd(ctx, s.dir, 3); err != nil {
+	if c.etcd, err = sim.StartEtcd(ctx, s.dir, 3, s.etcd...); err != nil {
 		return r, err
 	}
 	defer c.etcd.Stop()
@@ -230,6 +233,8 @@ func (c *cluster) change(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// What was right before is still felt: hosts look for etcd anew.
+	r.stalled = stall.Since(began.Add(-2 * time.Second))
 	n := float64(c.changes)
 	r.txns = (after.Calls("Txn") - before.Calls("Txn")) / n
 	r.ranges = (after.Calls("Range") - before.Calls("Range") - r.idleCalls*took) / n

@@ -20,12 +20,23 @@ func TestMain(m *testing.M) {
 // TestSmallCluster keeps the simulation working, and what it counts: those
 // figures are the same on any machine.
 func TestSmallCluster(t *testing.T) {
-	s := setup{Size: sim.Size{Hosts: 8, Endpoints: 800}, full: 4, switched: 1, changes: 10, rested: time.Second, dir: t.TempDir()}
-	r, err := s.measure(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	s := setup{
+		Size: sim.Size{Hosts: 8, Endpoints: 800}, full: 4, switched: 1, changes: 10, rested: time.Second,
+		// Nothing is timed, and a disk that is busy would have marks written anew.
+		etcd: []string{"--unsafe-no-fsync"},
 	}
-	// A machine without the time for it has marks written anew.
+	var r result
+	// So would hosts that stood still for longer than etcd may be silent.
+	for range 3 {
+		s.dir = t.TempDir()
+		var err error
+		if r, err = s.measure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if r.stalled < 500*time.Millisecond {
+			break
+		}
+	}
 	if r.txns < 1 || r.txns > 1.3 {
 		t.Errorf("a new name took %.1f commits, want 1", r.txns)
 	}

@@ -61,6 +61,9 @@ func (c *Cluster) launch(i int) {
 		"--initial-cluster", strings.Join(all, ","), "--initial-cluster-state", "new",
 		// Loopback is quick: half of etcd's own times have tests wait less.
 		"--heartbeat-interval", "50", "--election-timeout", "500",
+		// Tests kill processes, not machines, so nothing that was written is lost
+		// with them, and a disk that is busy for seconds keeps nobody from agreeing.
+		"--unsafe-no-fsync",
 		"--logger", "zap", "--log-level", "warn",
 	}
 	if c.certs != nil {

@@ -32,7 +32,7 @@ const Prefix = "/dockstack"
 const startWait = 60 * time.Second
 
 // Etcd is some members on loopback. It has etcd's own settings, as an operator's
-// has, and ends with this process.
+// has, unless StartEtcd is told more, and ends with this process.
 type Etcd struct {
 	members []*member
 }
@@ -44,8 +44,9 @@ type member struct {
 	ended        chan struct{}
 }
 
-// StartEtcd starts n members that keep their data below dir.
-func StartEtcd(ctx context.Context, dir string, n int) (*Etcd, error) {
+// StartEtcd starts n members that keep their data below dir. more are arguments
+// that an operator's has not.
+func StartEtcd(ctx context.Context, dir string, n int, more ...string) (*Etcd, error) {
 	if _, err := exec.LookPath("etcd"); err != nil {
 		return nil, errors.New("etcd is missing: run `make deps`")
 	}
@@ -67,7 +68,7 @@ func StartEtcd(ctx context.Context, dir string, n int) (*Etcd, error) {
 			"--listen-peer-urls", "http://" + m.peer, "--initial-advertise-peer-urls", "http://" + m.peer,
 			"--initial-cluster", strings.Join(all, ","), "--logger", "zap", "--log-level", "warn",
 		}
-		if err := m.start(context.WithoutCancel(ctx), args); err != nil {
+		if err := m.start(context.WithoutCancel(ctx), append(args, more...)); err != nil {
 			e.Stop()
 			return nil, fmt.Errorf("start etcd: %w", err)
 		}
