@@ -33,10 +33,10 @@ func TestOneNetwork(t *testing.T) {
 			a := p[to+" ext"]
 			h.reaches(names[i], to, netip.MustParseAddr(a.IPv4), 5*time.Second)
 			h.meets(names[i], to, netip.MustParseAddr(a.IPv6))
-			h.does(names[i], "ping", "-c", "2", "-i", "0.2", "-W", "2", a.IPv4)
+			h.does(names[i], "ping", "-c", "2", "-i", "0.2", "-w", "20", a.IPv4)
 			// Its largest packet, whole.
-			h.does(names[i], "ping", "-c", "1", "-W", "2", "-M", "do", "-s", "1422", a.IPv4)
-			h.does(names[i], "ping", "-c", "1", "-W", "2", "-M", "do", "-s", "1402", a.IPv6)
+			h.does(names[i], "ping", "-c", "1", "-i", "0.2", "-w", "20", "-M", "do", "-s", "1422", a.IPv4)
+			h.does(names[i], "ping", "-c", "1", "-i", "0.2", "-w", "20", "-M", "do", "-s", "1402", a.IPv6)
 			for _, by := range []string{to, to + ".ext", to + ".dockstack"} {
 				if got, err := h.get(names[i], by+":"+port); err != nil || got != to {
 					t.Errorf("%s on %s asks %s for its name: %q, %v", names[i], h.Name, by, got, err)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -99,17 +100,20 @@ func (c *cluster) each(do func(h *host)) {
 	}
 }
 
+// errGaveUp is that of a host of which a test ended before it was through.
+var errGaveUp = errors.New("the test gave up")
+
 // atOnce does something to every host at the same time.
 func (c *cluster) atOnce(do func(h *host) error) {
 	c.t.Helper()
 	errs := make(chan error, len(c.hosts))
 	for _, h := range c.hosts {
 		go func() {
-			err := do(h)
-			if err != nil {
+			err := errGaveUp
+			defer func() { errs <- err }() // also of a test that ended in there
+			if err = do(h); err != nil {
 				err = fmt.Errorf("%s: %w", h.Name, err)
 			}
-			errs <- err
 		}()
 	}
 	for range c.hosts {
@@ -160,7 +164,7 @@ func (c *cluster) same(what string, before picture, networks ...string) picture 
 func (c *cluster) answers(p picture) {
 	c.t.Helper()
 	c.each(func(h *host) {
-		h.eventually(5*time.Second, func() string { return h.differs(p) })
+		h.eventually(30*time.Second, func() string { return h.differs(p) }) // after a reboot it joins the others first
 		h.answers(p)
 	})
 }

@@ -157,12 +157,11 @@ func TestStartsCutOff(t *testing.T) {
 			a.docker(append([]string{"stop", "-t", "1"}, a.all()...)...)
 			// One that was stopped does not take calls down, and each then looks to its
 			// successor as if there were several.
-			a.check(unix.Kill(a.PluginPID(), unix.SIGSTOP))
+			pid := a.PluginPID()
+			a.check(unix.Kill(pid, unix.SIGSTOP))
+			a.t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGCONT) }) // where nobody kills it
 			for name, said := range a.failing(func() {
 				a.eventually(time.Minute, a.wait)
-				// From there to the call it is milliseconds, which nobody can see of a
-				// plugin that stands still. Too early, and the texts are others.
-				time.Sleep(2 * time.Second)
 				a.killPlugin()
 			}) {
 				if !strings.Contains(said, cutText) {
@@ -230,12 +229,25 @@ func TestBootWithoutPlugin(t *testing.T) {
 	h.clean()
 }
 
-// wait is "" once all starts have come as far as the network.
+// wait is "" once the calls of all starts lie unread in the plugin's socket: before
+// that, what the engine says of a start is another text.
 func (a *away) wait() string {
 	a.t.Helper()
-	out, err := a.Exec(a.ctx(), "ps", "-e", "-o", "comm=")
-	if n := strings.Count(out, "runc:[2:INIT]"); n < len(a.all()) {
-		return fmt.Sprintf("%d containers were made: %v", n, err)
+	out, err := a.Exec(a.ctx(), "ss", "-xHn")
+	n := 0
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line) // kind, state, bytes to be read here, and there, this end's name and inode, the other's
+		if len(f) != 8 || f[1] != "ESTAB" {
+			continue
+		}
+		// A connection that was not accepted yet shows at the engine's end alone, the
+		// other one's inode being 0.
+		if f[2] != "0" && strings.HasSuffix(f[4], "/run/docker/plugins/dockstack.sock") || f[3] != "0" && f[7] == "0" {
+			n++
+		}
+	}
+	if n < len(a.all()) {
+		return fmt.Sprintf("%d calls lie in the plugin's socket: %v\n%s", n, err, out)
 	}
 	return ""
 }

@@ -10,18 +10,29 @@ import (
 	"time"
 
 	"github.com/dockstack/dockstack/internal/admin"
+	"github.com/dockstack/dockstack/internal/doctor"
 )
 
 // doctor is what the operator's doctor finds, but for what is as it should be.
+// Where an engine or a store on a busy machine did not answer it in time, it is
+// asked to come again, as it says itself.
 func (h *host) doctor(args ...string) []admin.Finding {
 	h.t.Helper()
-	out, err := h.Exec(h.ctx(), append([]string{operatorCommand, "doctor", "--json"}, args...)...)
 	var r admin.Report
-	if json.Unmarshal([]byte(out), &r) != nil {
-		h.t.Fatalf("doctor %v: %v\n%s", args, err, out)
-	}
-	if len(r.Findings) < 20 {
-		h.t.Errorf("the doctor looked at %d things only: %s", len(r.Findings), out)
+	for limit := time.Now().Add(time.Minute); ; {
+		out, err := h.Exec(h.ctx(), append([]string{operatorCommand, "doctor", "--json"}, args...)...)
+		r = admin.Report{}
+		if json.Unmarshal([]byte(out), &r) != nil {
+			h.t.Fatalf("doctor %v: %v\n%s", args, err, out)
+		}
+		if len(r.Findings) < 20 {
+			h.t.Errorf("the doctor looked at %d things only: %s", len(r.Findings), out)
+		}
+		blind := slices.IndexFunc(r.Findings, func(f admin.Finding) bool { return f.ID == doctor.Blind })
+		if blind < 0 || len(args) > 0 || time.Now().After(limit) {
+			break
+		}
+		h.t.Logf("the doctor comes again: %s", r.Findings[blind].What)
 	}
 	return slices.DeleteFunc(r.Findings, func(f admin.Finding) bool { return f.Severity == admin.SeverityOK || h.asItIs(f) })
 }
@@ -98,7 +109,7 @@ func TestDoctor(t *testing.T) {
 	h.check(err)
 	h.diagnosed("after sabotage", "dns-redirect", "dns-silent", "gateway-missing", "missing-flow", "stale-flow", "store-mode")
 	for _, f := range h.doctor("--fix") {
-		if f.Failed != "" || !f.Mended {
+		if f.ID != doctor.Blind && (f.Failed != "" || !f.Mended) { // what it could not see is looked at below
 			t.Errorf("--fix left %+v", f)
 		}
 	}
@@ -181,8 +192,8 @@ func TestDoctorWithoutADaemon(t *testing.T) {
 		if jsonErr := json.Unmarshal([]byte(out), &s); jsonErr != nil {
 			return fmt.Sprint(jsonErr, err)
 		}
-		if !s.Switch.Up {
-			return "the switch is not up: " + s.Switch.Error
+		if !s.Switch.Up || !s.Store.Synced {
+			return fmt.Sprintf("the switch or the store is not there yet: %+v, %+v", s.Switch, s.Store)
 		}
 		return ""
 	})

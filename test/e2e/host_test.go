@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -98,6 +100,25 @@ func (h *host) refused(args []string, words ...string) string {
 		}
 	}
 	return err.Error()
+}
+
+// refusedSoon is refused where a busy machine may name another cause at first:
+// that nobody answered in time.
+func (h *host) refusedSoon(args []string, words ...string) {
+	h.t.Helper()
+	h.eventually(30*time.Second, func() string {
+		out, err := h.try(args...)
+		if err == nil {
+			h.t.Fatalf("docker %s: want an error, got %s", strings.Join(args, " "), out)
+		}
+		for _, w := range words {
+			if !strings.Contains(err.Error(), w) {
+				return fmt.Sprintf("docker %s: error lacks %q: %v", strings.Join(args, " "), w, err)
+			}
+		}
+		h.t.Log(err)
+		return ""
+	})
 }
 
 // clean removes every container and network.
@@ -249,12 +270,15 @@ func (h *host) revive() {
 			}
 		}
 	}
-	if down := h.down(); len(down) > 0 {
-		h.t.Errorf("down: %s", strings.Join(down, ", "))
-	}
+	h.eventually(time.Minute, func() string { // the healer may be restarting one
+		if down := h.down(); len(down) > 0 {
+			return "down: " + strings.Join(down, ", ")
+		}
+		return ""
+	})
 }
 
-// killPlugin kills the plugin's daemon and waits for its successor.
+// killPlugin kills the plugin's daemon and waits for its successor to take calls.
 func (h *host) killPlugin() {
 	h.t.Helper()
 	h.check(h.KillPlugin(h.ctx()))
@@ -262,6 +286,11 @@ func (h *host) killPlugin() {
 		if h.PluginPID() == 0 {
 			return "no plugin process"
 		}
+		c, err := net.DialTimeout("unix", h.Path("/run/docker/plugins/dockstack.sock"), time.Second)
+		if err != nil {
+			return err.Error()
+		}
+		h.check(c.Close())
 		return ""
 	})
 }

@@ -172,7 +172,7 @@ func (h *host) logged() mark {
 // warned waits until a line of the log since m has all the words.
 func (h *host) warned(m mark, words ...string) {
 	h.t.Helper()
-	h.eventually(10*time.Second, func() string {
+	h.eventually(time.Minute, func() string {
 		text, err := os.ReadFile(h.EngineLog())
 		h.check(err)
 		for line := range strings.Lines(string(text[m:])) {

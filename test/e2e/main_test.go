@@ -20,7 +20,7 @@ var (
 	// alone is one host with its names in its own store.
 	alone = sharedLab{opts: lab.Options{}}
 	// together is three hosts with their names in an etcd of three members.
-	together = sharedLab{opts: lab.Options{Hosts: 3, Etcd: 3}}
+	together = sharedLab{opts: lab.Options{Hosts: 3, Etcd: 3, EtcdUnsynced: true}}
 )
 
 // TestMain lets every test be one that runs, and most of them wait for their turn with a lab: a test of one host and

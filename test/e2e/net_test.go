@@ -83,14 +83,21 @@ func knock(addr, port string) error {
 	}
 }
 
-// ask sends one question to a server from the host's network.
+// ask sends one question to a server from the host's network. Where no answer
+// comes it asks again, as every resolver does.
 func (h *host) ask(server, name string, kind uint16) *dns.Msg {
 	h.t.Helper()
 	var answer *dns.Msg
 	var err error
 	h.inNet(func() {
 		q := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
-		answer, _, err = (&dns.Client{Timeout: 3 * time.Second}).Exchange(q, net.JoinHostPort(server, "53"))
+		for limit := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+			answer, _, err = (&dns.Client{Timeout: 3 * time.Second}).Exchange(q, net.JoinHostPort(server, "53"))
+			if err == nil || time.Now().After(limit) {
+				return
+			}
+			h.t.Logf("ask %s for %s: %v", server, name, err)
+		}
 	})
 	if err != nil {
 		h.t.Errorf("ask %s for %s: %v", server, name, err)

@@ -91,6 +91,12 @@ func TestOperatorReserves(t *testing.T) {
 	h.serve("op-web", "op")
 	web := h.ipv4("op-web", "op")
 
+	h.eventually(time.Minute, func() string { // the engine tells a network's name after its first container
+		if _, there := h.leases()["op-web op"]; !there {
+			return "ls does not have op-web on op"
+		}
+		return ""
+	})
 	got := h.leases()["op-web op"]
 	if got.Address != web || got.State != admin.StateLive || got.MAC != h.mac("op-web", "op") || got.Reserved {
 		t.Errorf("ls has %+v, the engine %s", got, web)
@@ -174,7 +180,7 @@ func TestOperatorInDocker(t *testing.T) {
 
 	// It is put back with the plugin, should it be lost.
 	h.away(func() { h.onHost("rm", operatorCommand) })
-	h.eventually(10*time.Second, func() string {
+	h.eventually(time.Minute, func() string {
 		if _, err := h.Exec(h.ctx(), operatorCommand, "version"); err != nil {
 			return err.Error()
 		}

@@ -86,11 +86,14 @@ func (h *host) serves(what string, p picture) {
 	for _, c := range talks {
 		container := realStack + "-" + c.server + "-1"
 		addr := p[container+" internal"].IPv4
-		var err error
-		h.inNet(func() { err = c.converse(addr) })
-		if err != nil {
-			h.t.Errorf("%s: %s at %s: %v", what, c.server, addr, err)
-		}
+		h.eventually(time.Minute, func() string {
+			var err error
+			h.inNet(func() { err = c.converse(addr) })
+			if err != nil {
+				return fmt.Sprintf("%s: %s at %s: %v", what, c.server, addr, err)
+			}
+			return ""
+		})
 	}
 	h.answers(p)
 	got := h.sql("SELECT name FROM demo.names")
@@ -179,7 +182,7 @@ func TestRabbitMQCluster(t *testing.T) {
 		}
 		return ""
 	}
-	h.eventually(time.Minute, func() string {
+	h.eventually(5*time.Minute, func() string {
 		for _, n := range nodes {
 			if _, err := ctl(n, "await_startup", "--timeout", "20"); err != nil {
 				return err.Error()
@@ -192,7 +195,7 @@ func TestRabbitMQCluster(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.eventually(time.Minute, running)
+	h.eventually(5*time.Minute, running)
 	before := h.picture("mesh")
 
 	h.remove(nodes...)
@@ -200,7 +203,7 @@ func TestRabbitMQCluster(t *testing.T) {
 	for _, n := range reversed(nodes) {
 		start(n)
 	}
-	h.eventually(90*time.Second, running)
+	h.eventually(5*time.Minute, running)
 	for _, c := range before.Changed(h.picture("mesh")) {
 		t.Error(c)
 	}

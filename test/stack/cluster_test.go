@@ -74,6 +74,23 @@ func (c *cluster) in(member string, args ...string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
+// kill9 kills a program of a member's from the host: who kills it in the container ends
+// with it, maybe before that is told.
+func (c *cluster) kill9(member, program string) {
+	c.t.Helper()
+	h := c.holder(member)
+	out, err := h.Docker(c.t.Context(), "top", c.container(member), "-eo", "pid,comm")
+	c.must(err)
+	kill := []string{"kill", "-9"}
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) == 2 && strings.HasPrefix(f[1], program) {
+			kill = append(kill, f[0])
+		}
+	}
+	_, err = h.Exec(c.t.Context(), kill...)
+	c.must(err)
+}
+
 // well waits until all members are healthy, and all addresses are as they were.
 func (c *cluster) well(what string) {
 	c.t.Helper()

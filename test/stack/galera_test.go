@@ -98,8 +98,7 @@ func (g galera) killed() {
 	killed := g.members[1]
 	h := g.holder(killed)
 	since := time.Now()
-	_, err := g.in(killed, "pkill", "-9", "mariadbd")
-	g.must(err)
+	g.kill9(killed, "mariadbd")
 	*g.rows++
 	g.sql(g.members[0], fmt.Sprintf("INSERT INTO kept.rows VALUES (%d)", *g.rows))
 	g.whole("a member killed")
@@ -130,8 +129,7 @@ func TestGaleraStorms(t *testing.T) {
 	}
 	run("two killed", func(g galera) {
 		for _, m := range g.members[:2] {
-			_, err := g.in(m, "pkill", "-9", "mariadbd")
-			g.must(err)
+			g.kill9(m, "mariadbd")
 		}
 	})
 	run("a volume lost", func(g galera) { g.loseVolume(g.members[0]) })

@@ -121,8 +121,7 @@ func TestRabbitMQStorms(t *testing.T) {
 		})
 	}
 	run("a node killed", func(r rabbit) {
-		_, err := r.in(r.members[1], "pkill", "-9", "beam")
-		r.must(err)
+		r.kill9(r.members[1], "beam")
 		r.eventually("a node killed", time.Minute, func() string {
 			got, err := r.in(r.members[0], "rabbitmqctl", "--quiet", "eval", "length(rabbit_mnesia:cluster_nodes(running)).")
 			if err != nil {
