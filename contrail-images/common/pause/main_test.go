@@ -133,7 +133,7 @@ func TestReaps(t *testing.T) {
 		}
 	}
 	eventually(t, "ten orphans", func() bool { return len(strings.Fields(children(t, cmd.Process.Pid))) == 10 })
-	for _, orphan := range strings.Fields(children(t, cmd.Process.Pid)) {
+	for orphan := range strings.FieldsSeq(children(t, cmd.Process.Pid)) {
 		n, err := strconv.Atoi(orphan)
 		if err == nil {
 			err = syscall.Kill(n, syscall.SIGKILL)
