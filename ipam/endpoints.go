@@ -217,10 +217,17 @@ func (t *tx) sweep(l *lease) {
 func (t *tx) reattach(ep Endpoint) {
 	pools := t.r.networkPools(ep.Network)
 	for _, a := range ep.Addrs {
-		if p := inNetwork(pools, a); p != nil && p.addrs[a] != nil {
+		if p := inNetwork(pools, a); p != nil && p.addrs[a] != nil && !t.over(p.addrs[a], ep.ID) {
 			t.revive(p.addrs[a], ep.ID)
 		}
 	}
+}
+
+// over is whether an endpoint ended since it was found alive, with its lease: that one
+// stays as it was left, or is another's by now.
+func (t *tx) over(l *lease, endpoint string) bool {
+	tied := l.runsHere() && l.endpoint == endpoint
+	return !tied && t.r.cfg.Alive != nil && !t.r.cfg.Alive(endpoint)
 }
 
 func (t *tx) revive(l *lease, endpoint string) {

@@ -141,6 +141,27 @@ func TestSweepTiesEndpointsAgain(t *testing.T) {
 	w.gets("web", "172.16.0.3")
 }
 
+// A container that stops while the endpoints are being listed is not live again.
+func TestSweepOfWhatEndedMeanwhile(t *testing.T) {
+	w := inNetwork(t, "172.16.0.0/16")
+	w.gets("web", "172.16.0.2")
+	w.attach("ep", "172.16.0.2")
+	listed := []ipam.Endpoint{{ID: "ep", Network: "net", Addrs: addresses([]string{"172.16.0.2"})}}
+	w.alive["ep"] = false
+	w.ok(w.reg.Detach(w.ctx, "ep"))
+	w.release("172.16.0.2")
+	w.ok(w.reg.Sweep(w.ctx, listed))
+	w.holds("172.16.0.2", "web parked")
+	// Nor does it take the address from the next one.
+	w.gets("web", "172.16.0.2")
+	w.attach("ep2", "172.16.0.2")
+	w.ok(w.reg.Sweep(w.ctx, listed))
+	w.ok(w.reg.Detach(w.ctx, "ep"))
+	w.later(time.Hour)
+	w.ok(w.reg.Sweep(w.ctx, nil))
+	w.holds("172.16.0.2", "web live")
+}
+
 func TestRename(t *testing.T) {
 	for _, c := range []struct {
 		what   string
@@ -255,6 +276,7 @@ func TestSweepOfMany(t *testing.T) {
 	w.ok(w.store.Commit(w.ctx, ops))
 	w.open()
 	before := w.store.Commits()
+	w.alive["ep"] = true
 	w.ok(w.reg.Sweep(w.ctx, []ipam.Endpoint{{ID: "ep", Network: "net", Addrs: addresses([]string{"172.16.0.2"})}}))
 	if n := w.store.Commits() - before; n != 3 {
 		t.Errorf("%d commits, want 3", n)

@@ -72,10 +72,11 @@ func (d *Driver) releasePool(ctx context.Context, req sdkipam.ReleasePoolRequest
 	if err != nil {
 		return nil, err
 	}
+	users := d.byPool(req.PoolID) // before somebody else can have the subnet
 	if err := st.Leases.ReleasePool(ctx, req.PoolID); err != nil {
 		return nil, err
 	}
-	for _, n := range d.byPool(req.PoolID) {
+	for _, n := range users {
 		if err := d.dropNetwork(ctx, st, n.ID); err != nil {
 			return nil, err
 		}

@@ -262,13 +262,13 @@ func (d *Driver) dropNetwork(ctx context.Context, st *State, id string) error {
 // being made it is, and a call that a crash cut off is repeated for 15 s.
 const forgetAfter = 30 * time.Second
 
-// Forget ends the networks that the engine does not know (known has those it
-// does, by id): they were removed while nobody here listened.
-func (d *Driver) Forget(ctx context.Context, st *State, known map[string]string) error {
+// Forget ends the networks that the engine did not know at that time (known has those
+// it did, by id): they were removed while nobody here listened.
+func (d *Driver) Forget(ctx context.Context, st *State, known map[string]string, at time.Time) error {
 	var gone []string
 	d.mu.Lock()
 	for id := range d.networks {
-		if _, ok := known[id]; !ok && time.Since(d.since[id]) > forgetAfter {
+		if _, ok := known[id]; !ok && at.Sub(d.since[id]) > forgetAfter {
 			gone = append(gone, id)
 		}
 	}
@@ -340,16 +340,19 @@ func (d *Driver) Refresh(ctx context.Context, st *State) error {
 			return err
 		}
 	}
+	var failed error // one that can't be put keeps no other from its place
 	for _, n := range stale {
-		if err := d.record(ctx, st, &n); err != nil {
-			return err
+		err := d.record(ctx, st, &n)
+		if err == nil {
+			err = d.cfg.Fabric.PutNetwork(ctx, n.wanted())
 		}
-		if err := d.cfg.Fabric.PutNetwork(ctx, n.wanted()); err != nil {
-			return err
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
 		}
 		d.log.Info("network has another VNI or other virtual addresses now", "network", n.ID, "vni", n.VNI, "vips", n.VIPs)
 	}
-	return nil
+	return failed
 }
 
 // asBound is n with what its overlay has now.
@@ -378,8 +381,11 @@ func sameAddrs(a, b []netip.Addr) bool {
 	return slices.Equal(slices.Compact(a), slices.Compact(b))
 }
 
-// changed tells the outside which networks there are now.
+// changed tells the outside which networks there are now: of two at once the later
+// one is told last.
 func (d *Driver) changed() {
+	d.telling.Lock()
+	defer d.telling.Unlock()
 	d.mu.Lock()
 	all := make([]fabric.Network, 0, len(d.networks))
 	for _, n := range d.networks {

@@ -119,6 +119,8 @@ type Driver struct {
 
 	// restoring is held while networks are read from the store and put.
 	restoring sync.Mutex
+	// telling is held while the outside is told which networks there are.
+	telling sync.Mutex
 
 	mu       sync.Mutex
 	networks map[string]network   // by the engine's id; guarded by mu

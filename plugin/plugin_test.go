@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/dockstack/dockstack/internal/fabric"
 	"github.com/dockstack/dockstack/internal/kv"
 )
 
@@ -301,7 +304,11 @@ func TestNetworkRemovedWhileAway(t *testing.T) {
 	e.createNetwork("n3", "172.21.0.0/16", nil)
 	e.driver.since["n1"] = e.driver.since["n1"].Add(-2 * forgetAfter)
 	e.driver.since["n3"] = e.driver.since["n3"].Add(-2 * forgetAfter)
-	if err := e.driver.Forget(t.Context(), e.state, map[string]string{"n3": "kept"}); err != nil {
+	// A list from before they were made, which was late, ends nothing.
+	if err := e.driver.Forget(t.Context(), e.state, nil, time.Now().Add(-3*forgetAfter)); err != nil || len(e.networks) != 3 {
+		t.Fatalf("%v, and of three networks there are %v", err, e.networks)
+	}
+	if err := e.driver.Forget(t.Context(), e.state, map[string]string{"n3": "kept"}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	got := e.fabric.String()
@@ -309,6 +316,40 @@ func TestNetworkRemovedWhileAway(t *testing.T) {
 		t.Errorf("the switch has\n%s\nwant n2, which is new, and n3, which is known", got)
 	}
 	e.createNetwork("n4", "172.16.0.0/16", nil)
+}
+
+// Of two networks that come at once, the list that has both is told last.
+func TestNetworksAreToldInOrder(t *testing.T) {
+	e := newEngine(t)
+	first, both := make(chan struct{}), make(chan struct{})
+	var mu sync.Mutex
+	var told [][]fabric.Network
+	e.driver.cfg.Changed = func(all []fabric.Network) {
+		if len(all) == 1 {
+			close(first)
+			<-both
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, all)
+	}
+	put := func(id string) {
+		e.driver.mu.Lock()
+		e.driver.networks[id] = network{ID: id}
+		e.driver.mu.Unlock()
+		e.driver.changed()
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { put("n1") })
+	<-first
+	wg.Go(func() { put("n2") })
+	// The second one is told before this, or waits for the first.
+	time.Sleep(20 * time.Millisecond)
+	close(both)
+	wg.Wait()
+	if n := len(told); n != 2 || len(told[n-1]) != 2 {
+		t.Errorf("told %v, want both networks last", told)
+	}
 }
 
 // A network whose end only the leases missed frees its subnet, unless it is

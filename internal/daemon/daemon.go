@@ -61,8 +61,10 @@ type parts struct {
 	// belong to report.
 	tight []string
 
-	// dnsMu keeps two changes of the networks from mixing.
-	dnsMu sync.Mutex
+	// dnsMu keeps two changes of the networks from mixing, dnsFor are those that
+	// DNS is served in.
+	dnsMu  sync.Mutex
+	dnsFor []fabric.Network
 	// dnsAddrs are those that DNS is asked on.
 	dnsAddrs atomic.Pointer[[]netip.Addr]
 }
@@ -82,6 +84,7 @@ func serve(ctx context.Context, cfg config, cfgErr error, log *slog.Logger) erro
 	}
 	log.Info("dockstack serves", "version", version, "socket", cfg.socket)
 
+	p.serveDNS(nil) // before anybody tells of networks
 	// The switch outlives the calls that are being finished.
 	swCtx, stopSwitch := context.WithCancel(context.WithoutCancel(ctx))
 	var fore, back sync.WaitGroup

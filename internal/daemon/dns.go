@@ -58,10 +58,23 @@ const (
 func (p *parts) serveDNS(networks []fabric.Network) {
 	p.dnsMu.Lock()
 	defer p.dnsMu.Unlock()
+	p.dnsFor = networks
+	p.listen()
+}
+
+// serveDNSAgain does so once more, for the same.
+func (p *parts) serveDNSAgain() {
+	p.dnsMu.Lock()
+	defer p.dnsMu.Unlock()
+	p.listen()
+}
+
+// listen is called with dnsMu held.
+func (p *parts) listen() {
 	var addrs []netip.Addr
 	var served []netip.Prefix
 	addrs = append(addrs, p.cfg.dns.addrs...)
-	for _, n := range networks {
+	for _, n := range p.dnsFor {
 		for _, gw := range n.Gateways {
 			addrs = append(addrs, gw.Addr())
 			served = append(served, gw.Masked())

@@ -121,12 +121,8 @@ type doctorFabric struct {
 // Networks implements doctor.Fabric.
 func (f doctorFabric) Networks() []fabric.Network { return f.p.status.known() }
 
-// Alive implements doctor.Fabric. What the kernel does not tell just now may be
-// alive.
-func (f doctorFabric) Alive(endpointID string) bool {
-	alive, err := f.InContainer(endpointID)
-	return alive || err != nil
-}
+// Alive implements doctor.Fabric.
+func (f doctorFabric) Alive(endpointID string) bool { return f.p.alive(endpointID) }
 
 type doctorKernel struct{ *link.Manager }
 
@@ -260,7 +256,7 @@ func (m doctorMender) Park(ctx context.Context, l ipam.Lease) error {
 
 // ServeDNS implements doctor.Mender.
 func (m doctorMender) ServeDNS(context.Context) error {
-	m.p.serveDNS(m.p.status.known())
+	m.p.serveDNSAgain()
 	for _, l := range m.p.dns.Listeners() {
 		if l.Err != nil {
 			return l.Err

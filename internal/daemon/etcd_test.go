@@ -95,6 +95,7 @@ func TestHostsShareEtcd(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.until("a is gone", func() bool { return !b.cluster.peers.Alive(a.id()) })
+	b.until("a's names are free", func() bool { _, err := b.ask("web"); return err == nil }) // a moment later
 	if got := b.runs("web"); got != web {
 		t.Errorf("on b web has %s, on a it had %s", got, web)
 	}

@@ -16,7 +16,6 @@ const sweepEvery = time.Minute
 // recall restores networks and endpoints of an earlier run, without waiting
 // for the first call, and from then on parks leases that nobody holds.
 func (p *parts) recall(ctx context.Context) {
-	p.serveDNS(nil)
 	var synced <-chan struct{}
 	for pause := time.Duration(0); ; pause = sweepEvery {
 		select {
@@ -73,7 +72,7 @@ func (p *parts) compare(ctx context.Context, leases *ipam.Registry) error {
 	}
 	var held []ipam.Endpoint
 	for _, e := range p.fabric.Endpoints() {
-		if p.fabric.Alive(e.ID) {
+		if p.alive(e.ID) {
 			held = append(held, ipam.Endpoint{ID: e.ID, Network: e.Network, Addrs: e.Addrs, MAC: e.MAC.String()})
 		}
 	}
@@ -88,6 +87,13 @@ func (p *parts) watch(ctx context.Context) {
 		Ours:   p.ours,
 		Log:    p.log,
 	})
+}
+
+// alive is whether an endpoint is in a container. What the kernel does not tell just
+// now may be: nobody is to lose an address by that.
+func (p *parts) alive(endpointID string) bool {
+	alive, err := p.fabric.InContainer(endpointID)
+	return alive || err != nil
 }
 
 func (p *parts) apply(ctx context.Context, pic engine.Picture) {
@@ -108,7 +114,7 @@ func (p *parts) apply(ctx context.Context, pic engine.Picture) {
 	for _, e := range pic.Endpoints {
 		containers[e.ID] = e.Container
 	}
-	errs = append(errs, st.Leases.NameEndpoints(ctx, containers), p.driver.Forget(ctx, &st.State, pic.Networks))
+	errs = append(errs, st.Leases.NameEndpoints(ctx, containers), p.driver.Forget(ctx, &st.State, pic.Networks, pic.At))
 	// Behind the renames: facts follow the names that leases have.
 	st.about.observe(pic, st.Leases)
 	if err := errors.Join(errs...); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
@@ -80,6 +81,8 @@ type Container struct {
 
 // Picture is everything of interest that the engine knew at one moment.
 type Picture struct {
+	// At is when the engine was asked.
+	At time.Time
 	// Version is the engine's, such as 29.6.0.
 	Version string
 	// Networks has the name of every network, of whatever driver, by id.
@@ -104,7 +107,7 @@ func picture(ctx context.Context, api *client.Client) (Picture, error) {
 // list asks only for lists: they take no lock of a container that may be
 // waiting for us (moby, daemon/list.go); an inspect would.
 func list(ctx context.Context, api *client.Client) (Picture, error) {
-	p := Picture{Networks: map[string]string{}}
+	p := Picture{At: time.Now(), Networks: map[string]string{}}
 	networks, err := api.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
 		return p, fmt.Errorf("list networks: %w", err)

@@ -366,6 +366,28 @@ func TestRecallOfASuccessor(t *testing.T) {
 	}
 }
 
+// A network that goes and comes back at once, as one that gets another VNI does, has its
+// gateway's port on the link that there is.
+func TestGatewayOfANetworkThatComesBack(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		n := Network{ID: "net7", VNI: 7, MTU: 1500, Gateways: []netip.Prefix{netip.MustParsePrefix("10.0.0.254/24")}}
+		gate := r.fab.cfg.gateName(n.ID)
+		for range 2 {
+			if err := r.fab.PutNetwork(r.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			if at, is := r.sw.openedAt(gate), r.links.indexOf(gate); at != is || is == 0 {
+				t.Errorf("the gateway's port is on link %d, and the link is %d", at, is)
+			}
+			if err := r.fab.RemoveNetwork(r.Context(), n.ID); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
 func TestNothingIsTouchedWithoutAStore(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		n := Network{ID: "net7", VNI: 7, MTU: 1500, Gateways: []netip.Prefix{netip.MustParsePrefix("10.0.0.254/24")}}

@@ -154,6 +154,13 @@ func (s *fakeSwitch) FlowCount(_ context.Context, which Cookies) (int, error) {
 	return n, nil
 }
 
+// openedAt is the index that a link had when its port was made.
+func (s *fakeSwitch) openedAt(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened[name]
+}
+
 // String shows the ports but the tunnels', and how many flows each has.
 func (s *fakeSwitch) String() string {
 	s.mu.Lock()

@@ -63,6 +63,7 @@ func (f *Fabric) dropGateways(ctx context.Context) error {
 			continue
 		}
 		delete(f.have.gates, id)
+		f.have.reopen(f.cfg.gateName(id)) // if it comes back, it is another link
 		f.mu.Lock()
 		delete(f.want.forgotten, id)
 		f.mu.Unlock()
