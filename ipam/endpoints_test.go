@@ -162,6 +162,28 @@ func TestSweepOfWhatEndedMeanwhile(t *testing.T) {
 	w.holds("172.16.0.2", "web live")
 }
 
+// What nobody has is parked, but not once its container asks for it again.
+func TestParkUnheld(t *testing.T) {
+	w := inNetwork(t, "172.16.0.0/16")
+	w.gets("web", "172.16.0.2")
+	w.attach("ep", "172.16.0.2")
+	w.alive["ep"] = false
+	w.later(time.Hour)
+	seen, err := w.reg.Lookup(w.ctx, w.pool.ID, netip.MustParseAddr("172.16.0.2"))
+	w.ok(err)
+	w.gets("web", "172.16.0.2")
+	w.ok(w.reg.ParkUnheld(w.ctx, seen))
+	w.holds("172.16.0.2", "web live")
+	w.attach("ep2", "172.16.0.2")
+	w.ok(w.reg.ParkUnheld(w.ctx, seen))
+	w.holds("172.16.0.2", "web live")
+	w.alive["ep2"] = false
+	w.later(time.Hour)
+	w.ok(w.reg.ParkUnheld(w.ctx, seen))
+	w.holds("172.16.0.2", "web parked")
+	w.ok(w.reg.ParkUnheld(w.ctx, seen))
+}
+
 func TestRename(t *testing.T) {
 	for _, c := range []struct {
 		what   string

@@ -37,3 +37,19 @@ func (r *Registry) ReleaseAddress(ctx context.Context, pool string, addr netip.A
 		return nil
 	})
 }
+
+// ParkUnheld parks a lease that no container has. It is no error where that is
+// otherwise by now: where the lease has changed, or a container has the address or
+// asked for it within the last minute.
+func (r *Registry) ParkUnheld(ctx context.Context, seen Lease) error {
+	return r.change(ctx, func(t *tx) error {
+		p, err := t.pool(seen.Pool)
+		if err != nil {
+			return err
+		}
+		if l := p.addrs[seen.Addr]; l != nil && l.runsHere() && r.public(l) == seen && !t.held(l) {
+			t.park(l)
+		}
+		return nil
+	})
+}

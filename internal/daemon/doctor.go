@@ -248,10 +248,7 @@ func (m doctorMender) Park(ctx context.Context, l ipam.Lease) error {
 	if err != nil {
 		return err
 	}
-	if now, err := o.Leases.Lookup(ctx, l.Pool, l.Addr); err != nil || now != l {
-		return nil //nolint:nilerr // it is another's by now, or somebody started
-	}
-	return o.Leases.ReleaseAddress(ctx, l.Pool, l.Addr)
+	return o.Leases.ParkUnheld(ctx, l)
 }
 
 // ServeDNS implements doctor.Mender.
