@@ -49,6 +49,9 @@ exec chroot "$root" "$@"
 
 func newSandbox(t *testing.T, i *image, groups bool) *sandbox {
 	t.Helper()
+	if os.Getuid() != 0 {
+		t.Fatal("these tests make mount namespaces: run them as root")
+	}
 	box := &sandbox{root: t.TempDir(), local: t.TempDir(), config: i.config(), groups: map[uint32]string{0: "root"}}
 	must(t, os.Chmod(box.root, 0o755))
 	for _, dir := range []string{"dev", "etc", "home", "opt", "proc", "root", "run", "srv", "tmp", "usr", "var/lib", "var/log", "var/run", "sys"} {

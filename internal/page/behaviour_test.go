@@ -12,10 +12,11 @@ import (
 
 	"github.com/dockstack/dockstack/internal/admin"
 	"github.com/dockstack/dockstack/internal/page/pagetest"
+	"github.com/dockstack/dockstack/test/browser"
 )
 
 // desktop is a usual window.
-func desktop() []step { return []step{size(1360, 900, 1), colours("light")} }
+func desktop() []browser.Step { return []browser.Step{size(1360, 900, 1), colours("light")} }
 
 func (v *visitor) click(selector string) {
 	v.t.Helper()
@@ -34,12 +35,12 @@ func (v *visitor) hover(selector string) {
 	})()`, selector))
 	// A tip goes when the page scrolls, which is told with a frame.
 	v.wait("the page has scrolled", `window.still`)
-	v.do(command(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: at[0], Y: at[1]}))
+	v.do(browser.Command(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: at[0], Y: at[1]}))
 }
 
 func TestSearch(t *testing.T) {
 	s := serveSite(t, pagetest.OpenStack(3))
-	v := visit(startBrowser(t), t, s.URL, desktop()...)
+	v := visit(browser.Start(t), t, s.URL, desktop()...)
 	rows := `document.querySelectorAll('table.names tbody tr').length`
 	if n := eval[int](v, rows); n != 50 {
 		t.Fatalf("%d names stand on the first page, want 50", n)
@@ -68,7 +69,7 @@ func TestSearch(t *testing.T) {
 
 func TestMap(t *testing.T) {
 	s := serveSite(t, pagetest.OpenStack(3))
-	v := visit(startBrowser(t), t, s.URL, desktop()...)
+	v := visit(browser.Start(t), t, s.URL, desktop()...)
 	cell := `.maps figure:last-of-type .c[aria-label^="172.16.0.3 "]`
 	v.hover(cell)
 	v.wait("the tip says who has the address", `!document.querySelector('#tip').hidden && /172\.16\.0\.3.*galera1.*live.*on host1.*since/.test(document.querySelector('#tip').textContent)`)
@@ -112,7 +113,7 @@ func TestMap(t *testing.T) {
 func TestLiveUpdate(t *testing.T) {
 	world := pagetest.OpenStack(3)
 	s := serveSite(t, world)
-	v := visit(startBrowser(t), t, s.URL, desktop()...)
+	v := visit(browser.Start(t), t, s.URL, desktop()...)
 	v.do(chromedp.SendKeys(`#names input[name=q]`, "zzz-new"))
 	v.wait("nothing has the new name yet", `document.querySelector('#names .empty')`)
 	v.click(`details.table summary`)
@@ -145,7 +146,7 @@ func TestLiveUpdate(t *testing.T) {
 func TestDaemonGoneAndBack(t *testing.T) {
 	world := pagetest.OpenStack(3)
 	s := serveSite(t, world)
-	v := visit(startBrowser(t), t, s.URL, desktop()...)
+	v := visit(browser.Start(t), t, s.URL, desktop()...)
 	s.stop()
 	v.wait("the page says that the daemon is gone, since when, and what it does about it", `(() => {
 		const l = document.querySelector('#lost');
@@ -164,7 +165,7 @@ func TestDaemonGoneAndBack(t *testing.T) {
 // time, and says so.
 func TestManyOpenPages(t *testing.T) {
 	s := serveSite(t, pagetest.Alone())
-	v := visit(startBrowser(t), t, s.URL, desktop()...)
+	v := visit(browser.Start(t), t, s.URL, desktop()...)
 	v.do(chromedp.Navigate("about:blank"))
 	for held := 0; held < 16; {
 		if holdStream(t, s.URL) == 200 {

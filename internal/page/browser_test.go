@@ -8,10 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,47 +22,8 @@ import (
 
 	"github.com/dockstack/dockstack/internal/page"
 	"github.com/dockstack/dockstack/internal/page/pagetest"
+	"github.com/dockstack/dockstack/test/browser"
 )
-
-// aBrowser is how long a test with a browser may take in all.
-const aBrowser = 5 * time.Minute
-
-// startBrowser runs a headless Chromium until the test ends, or is killed.
-func startBrowser(t *testing.T) context.Context {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatalf("the page is tested in Chromium, which is not there: run `make deps` (%v)", err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), aBrowser)
-	t.Cleanup(cancel)
-	var cmd *exec.Cmd
-	ctx, stop := chromedp.NewExecAllocator(ctx,
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
-		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-extensions", true), chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb"), chromedp.Flag("disable-breakpad", true),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
-		chromedp.WSURLReadTimeout(60*time.Second),
-		chromedp.ModifyCmdFunc(func(c *exec.Cmd) {
-			cmd = c
-			c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-		}),
-	)
-	ctx, closeTab := chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {}))
-	t.Cleanup(func() {
-		closeTab()
-		if cmd != nil && cmd.Process != nil {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		}
-		stop()
-	})
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start Chromium: %v", err)
-	}
-	return ctx
-}
 
 // site is a page that is served, and can be taken away.
 type site struct {
@@ -126,7 +85,7 @@ type visitor struct {
 }
 
 // visit opens an address. Size and colours are set before.
-func visit(ctx context.Context, t *testing.T, url string, before ...step) *visitor {
+func visit(ctx context.Context, t *testing.T, url string, before ...browser.Step) *visitor {
 	t.Helper()
 	v := &visitor{t: t, ctx: ctx}
 	err := chromedp.Listen(ctx, func(ev any) {
@@ -148,40 +107,23 @@ func visit(ctx context.Context, t *testing.T, url string, before ...step) *visit
 	if err != nil {
 		t.Fatal(err)
 	}
-	actions := append([]step{
-		command(network.Enable, network.EnableParams{}), command(cdplog.Enable, cdp.Empty{}), command(runtime.Enable, cdp.Empty{}),
+	actions := append([]browser.Step{
+		browser.Command(network.Enable, network.EnableParams{}), browser.Command(cdplog.Enable, cdp.Empty{}), browser.Command(runtime.Enable, cdp.Empty{}),
 	}, before...)
 	v.do(append(actions, chromedp.Navigate(url))...)
 	v.wait("the stream has told something", `document.querySelector('#live').classList.contains('on')`)
 	return v
 }
 
-// step is something that a browser does.
-type step = chromedp.Action[chromedp.Void]
-
-// command is one of the browser's own protocol.
-func command[P, R any](c cdp.Command[P, R], params P) step {
-	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, c, params)
-		return err
-	})
-}
-
-func (v *visitor) do(actions ...step) {
+func (v *visitor) do(steps ...browser.Step) {
 	v.t.Helper()
-	if err := chromedp.Do(v.ctx, actions...); err != nil {
-		v.t.Fatalf("the browser does not: %v", err)
-	}
+	browser.Do(v.ctx, v.t, steps...)
 }
 
 // eval is an expression's value.
 func eval[T any](v *visitor, expression string) T {
 	v.t.Helper()
-	out, err := chromedp.Run(v.ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		v.t.Fatalf("the browser does not evaluate %s: %v", expression, err)
-	}
-	return out
+	return browser.Eval[T](v.ctx, v.t, expression)
 }
 
 // wait waits until an expression is true.
@@ -216,13 +158,13 @@ func (v *visitor) content(origin string) {
 	}
 }
 
-func size(width, height int64, scale float64) step {
-	return command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: scale, Mobile: width < 500})
+func size(width, height int64, scale float64) browser.Step {
+	return browser.Command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: scale, Mobile: width < 500})
 }
 
 // colours also keeps the page from scrolling softly: who clicks then misses.
-func colours(scheme string) step {
-	return command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+func colours(scheme string) browser.Step {
+	return browser.Command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
 }
 
 // shotsEnv names a directory where TestShots leaves its pictures.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dockstack/dockstack/internal/admin"
 	"github.com/dockstack/dockstack/internal/page/pagetest"
+	"github.com/dockstack/dockstack/test/browser"
 )
 
 func TestPhone(t *testing.T) {
@@ -19,7 +20,7 @@ func TestPhone(t *testing.T) {
 	}{{"openstack", pagetest.OpenStack(3)}, {"broken", pagetest.Broken()}, {"large", pagetest.Large()}, {"hostile", hostile()}} {
 		t.Run(scene.name, func(t *testing.T) {
 			s := serveSite(t, scene.world)
-			v := visit(startBrowser(t), t, s.URL, size(390, 844, 2), colours("light"), command(emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: true}))
+			v := visit(browser.Start(t), t, s.URL, size(390, 844, 2), colours("light"), browser.Command(emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: true}))
 			v.fits("the page on a phone")
 			if eval[bool](v, `[...document.querySelectorAll('.maps .c')].length > 0 && getComputedStyle(document.querySelector('.chart.wide')).display !== 'none'`) {
 				t.Error("a phone shows the wide picture of the hosts")
@@ -36,10 +37,10 @@ func TestPhone(t *testing.T) {
 
 func TestDarkMode(t *testing.T) {
 	s := serveSite(t, pagetest.Broken())
-	browser := startBrowser(t)
+	chromium := browser.Start(t)
 	for _, scheme := range []string{"light", "dark"} {
 		t.Run(scheme, func(t *testing.T) {
-			tab, closeTab := chromedp.NewContext(browser)
+			tab, closeTab := chromedp.NewContext(chromium)
 			defer closeTab()
 			v := visit(tab, t, s.URL, size(1360, 900, 1), colours(scheme))
 			if dark := eval[float64](v, luminanceJS+`luminance(getComputedStyle(document.body).backgroundColor)`) < 0.2; dark != (scheme == "dark") {
@@ -84,7 +85,7 @@ const contrastJS = `(() => {` + luminanceJS + `
 // TestHostileNames: whatever a name has in it is shown and does nothing.
 func TestHostileNames(t *testing.T) {
 	s := serveSite(t, hostile())
-	v := visit(startBrowser(t), t, s.URL+"?q=%3Cscript%3Ealert(1)%3C/script%3E&net=%22%3E%3Cimg%20src=x%20onerror=alert(1)%3E", desktop()...)
+	v := visit(browser.Start(t), t, s.URL+"?q=%3Cscript%3Ealert(1)%3C/script%3E&net=%22%3E%3Cimg%20src=x%20onerror=alert(1)%3E", desktop()...)
 	v.do(chromedp.Navigate(s.URL))
 	v.wait("the stream has told something", `document.querySelector('#live').classList.contains('on')`)
 	time.Sleep(1500 * time.Millisecond) // another round of the stream, which goes another way into the page
@@ -144,14 +145,14 @@ func hostile() *pagetest.World {
 // TestWithoutJavaScript: all is there, and forms and links work.
 func TestWithoutJavaScript(t *testing.T) {
 	s := serveSite(t, pagetest.OpenStack(3))
-	browser := startBrowser(t)
-	v := &visitor{t: t, ctx: browser}
-	v.do(size(1360, 900, 1), colours("light"), command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(s.URL))
+	chromium := browser.Start(t)
+	v := &visitor{t: t, ctx: chromium}
+	v.do(size(1360, 900, 1), colours("light"), browser.Command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(s.URL))
 	// says waits until a part has a text: nodes go while the browser goes elsewhere.
 	says := func(sel, want string) string {
 		t.Helper()
 		for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-			out, err := chromedp.Run(browser, chromedp.TextContent(sel))
+			out, err := chromedp.Run(chromium, chromedp.TextContent(sel))
 			if err == nil && strings.Contains(out, want) {
 				return out
 			}
@@ -174,8 +175,8 @@ func TestWithoutJavaScript(t *testing.T) {
 // TestPrint: on paper there is no chrome of the page's.
 func TestPrint(t *testing.T) {
 	s := serveSite(t, pagetest.OpenStack(3))
-	v := visit(startBrowser(t), t, s.URL, desktop()...)
-	v.do(command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}))
+	v := visit(browser.Start(t), t, s.URL, desktop()...)
+	v.do(browser.Command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}))
 	if seen := eval[[]string](v, `['nav[aria-label=Sections]', 'form.search', '.pager'].filter((q) => getComputedStyle(document.querySelector(q)).display !== 'none')`); len(seen) > 0 {
 		t.Errorf("printed for nothing: %q", seen)
 	}
@@ -188,7 +189,7 @@ func TestPrint(t *testing.T) {
 // TestReadAloud: what a screen reader needs is there.
 func TestReadAloud(t *testing.T) {
 	s := serveSite(t, pagetest.Broken())
-	v := visit(startBrowser(t), t, s.URL, desktop()...)
+	v := visit(browser.Start(t), t, s.URL, desktop()...)
 	missing := eval[[]string](v, `(() => {
 		const out = [];
 		const named = (e) => e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim();

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dockstack/dockstack/internal/page/pagetest"
+	"github.com/dockstack/dockstack/test/browser"
 )
 
 const many = 100_000
@@ -21,7 +22,7 @@ func TestManyNames(t *testing.T) {
 		t.Errorf("a page of %d names has %d bytes", many, n)
 	}
 	t.Logf("a page of %d names has %d bytes", many, body.Len())
-	v := visit(startBrowser(t), t, s.URL+"?q="+url.QueryEscape("worker-099"), desktop()...)
+	v := visit(browser.Start(t), t, s.URL+"?q="+url.QueryEscape("worker-099"), desktop()...)
 	if got := eval[string](v, `document.querySelector('#names-count').textContent`); !strings.Contains(got, "1000 of 100") {
 		t.Errorf("the search finds %q", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/dockstack/dockstack/internal/page/pagetest"
+	"github.com/dockstack/dockstack/test/browser"
 )
 
 // TestShots takes a picture of each kind of site in each kind of window, for
@@ -26,18 +27,18 @@ func TestShots(t *testing.T) {
 	}
 	windows := []struct {
 		name   string
-		before []step
+		before []browser.Step
 	}{
-		{"light", []step{size(1360, 900, 1), colours("light")}},
-		{"dark", []step{size(1360, 900, 1), colours("dark")}},
-		{"phone", []step{size(390, 844, 2), colours("light")}},
+		{"light", []browser.Step{size(1360, 900, 1), colours("light")}},
+		{"dark", []browser.Step{size(1360, 900, 1), colours("dark")}},
+		{"phone", []browser.Step{size(390, 844, 2), colours("light")}},
 	}
-	browser := startBrowser(t)
+	chromium := browser.Start(t)
 	for _, scene := range scenes {
 		s := serveSite(t, scene.world())
 		for _, window := range windows {
 			t.Run(scene.name+"-"+window.name, func(t *testing.T) {
-				tab, closeTab := chromedp.NewContext(browser)
+				tab, closeTab := chromedp.NewContext(chromium)
 				defer closeTab()
 				v := visit(tab, t, s.URL, window.before...)
 				v.fits(scene.name)

@@ -7,30 +7,25 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"golang.org/x/sys/unix"
 
+	"github.com/dockstack/dockstack/test/browser"
 	"github.com/dockstack/dockstack/test/lab"
 )
 
 // shotsEnv names a directory where pictures of pages stay, for people to look at.
 const shotsEnv = "DOCKSTACK_SHOTS"
-
-// aBrowser is how long a test with a browser may take in all. Horizon's first pages take seconds each.
-const aBrowser = 5 * time.Minute
 
 // forward gives an address on this machine that leads to a port of the lab host's own loopback, where published ports are.
 func forward(t *testing.T, h *lab.Host, port string) string {
@@ -104,36 +99,10 @@ type visitor struct {
 // browse starts a headless Chromium that ends with the test.
 func browse(t *testing.T) *visitor {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatalf("pages are looked at in Chromium, which is not there: run `make deps` (%v)", err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), aBrowser)
-	t.Cleanup(cancel)
-	var cmd *exec.Cmd
-	ctx, stop := chromedp.NewExecAllocator(ctx,
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
-		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-extensions", true), chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
-		chromedp.WSURLReadTimeout(60*time.Second),
-		chromedp.ModifyCmdFunc(func(c *exec.Cmd) {
-			cmd = c
-			c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-		}),
-	)
-	ctx, closeTab := chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {}))
-	t.Cleanup(func() {
-		closeTab()
-		if cmd != nil && cmd.Process != nil {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		}
-		stop()
-	})
+	ctx := browser.Start(t)
 	v := &visitor{t: t, ctx: ctx}
-	v.do(command(network.Enable, network.EnableParams{}),
-		command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 1360, Height: 900, DeviceScaleFactor: 1}))
+	v.do(browser.Command(network.Enable, network.EnableParams{}),
+		browser.Command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 1360, Height: 900, DeviceScaleFactor: 1}))
 	if err := chromedp.Listen(ctx, v.hear); err != nil {
 		t.Fatal(err)
 	}
@@ -153,29 +122,15 @@ func (v *visitor) hear(ev any) {
 	}
 }
 
-// command is one of the browser's own protocol.
-func command[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, c, params)
-		return err
-	})
-}
-
-func (v *visitor) do(actions ...chromedp.Action[chromedp.Void]) {
+func (v *visitor) do(steps ...browser.Step) {
 	v.t.Helper()
-	if err := chromedp.Do(v.ctx, actions...); err != nil {
-		v.t.Fatalf("the browser does not: %v", err)
-	}
+	browser.Do(v.ctx, v.t, steps...)
 }
 
 // eval is an expression's value.
 func eval[T any](v *visitor, expression string) T {
 	v.t.Helper()
-	out, err := chromedp.Run(v.ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		v.t.Fatalf("the browser does not evaluate %s: %v", expression, err)
-	}
-	return out
+	return browser.Eval[T](v.ctx, v.t, expression)
 }
 
 // wait waits until an expression is true. While a page gives way to the next, none has a value.

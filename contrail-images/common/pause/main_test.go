@@ -97,7 +97,7 @@ func TestEndsWithZero(t *testing.T) {
 
 func TestHealthy(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("makes network namespaces, which takes root")
+		t.Fatal("this test makes a network namespace: run it as root")
 	}
 	alone := command(t, "healthy")
 	alone.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
@@ -117,7 +117,7 @@ func TestHealthy(t *testing.T) {
 // Orphans of whatever shares the group's PID namespace are left to process 1, and would stay as zombies.
 func TestReaps(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("makes a PID namespace, which takes root")
+		t.Fatal("this test makes a PID namespace: run it as root")
 	}
 	cmd := command(t)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
