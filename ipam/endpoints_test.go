@@ -182,6 +182,8 @@ func TestParkUnheld(t *testing.T) {
 	w.ok(w.reg.ParkUnheld(w.ctx, seen))
 	w.holds("172.16.0.2", "web parked")
 	w.ok(w.reg.ParkUnheld(w.ctx, seen))
+	w.removeNetwork("net", w.pool)
+	w.ok(w.reg.ParkUnheld(w.ctx, seen))
 }
 
 func TestRename(t *testing.T) {

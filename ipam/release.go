@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 )
@@ -39,11 +40,14 @@ func (r *Registry) ReleaseAddress(ctx context.Context, pool string, addr netip.A
 }
 
 // ParkUnheld parks a lease that no container has. It is no error where that is
-// otherwise by now: where the lease has changed, or a container has the address or
+// otherwise by now: where the pool is gone, the lease has changed, or a container has the address or
 // asked for it within the last minute.
 func (r *Registry) ParkUnheld(ctx context.Context, seen Lease) error {
 	return r.change(ctx, func(t *tx) error {
 		p, err := t.pool(seen.Pool)
+		if errors.Is(err, ErrUnknownPool) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -121,9 +121,6 @@ type doctorFabric struct {
 // Networks implements doctor.Fabric.
 func (f doctorFabric) Networks() []fabric.Network { return f.p.status.known() }
 
-// Alive implements doctor.Fabric.
-func (f doctorFabric) Alive(endpointID string) bool { return f.p.alive(endpointID) }
-
 type doctorKernel struct{ *link.Manager }
 
 // KernelDatapath implements doctor.Kernel.

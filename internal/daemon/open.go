@@ -47,7 +47,7 @@ func (p *parts) openState(ctx context.Context) (*opened, error) {
 		failed: p.store.reopen, zone: p.cfg.zone, health: p.cfg.dns.health,
 		leases: ipam.Config{
 			Supernet4: p.cfg.supernet4, Supernet6: p.cfg.supernet6,
-			HostRoutes: p.hostRoutes, Alive: p.alive, Label: dnsd.Label, Changed: p.changes.take, Log: p.log,
+			HostRoutes: p.hostRoutes, Alive: p.fabric.Alive, Label: dnsd.Label, Changed: p.changes.take, Log: p.log,
 		},
 	}
 	if p.cfg.store.is() {

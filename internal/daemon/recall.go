@@ -72,7 +72,7 @@ func (p *parts) compare(ctx context.Context, leases *ipam.Registry) error {
 	}
 	var held []ipam.Endpoint
 	for _, e := range p.fabric.Endpoints() {
-		if p.alive(e.ID) {
+		if p.fabric.Alive(e.ID) {
 			held = append(held, ipam.Endpoint{ID: e.ID, Network: e.Network, Addrs: e.Addrs, MAC: e.MAC.String()})
 		}
 	}
@@ -87,13 +87,6 @@ func (p *parts) watch(ctx context.Context) {
 		Ours:   p.ours,
 		Log:    p.log,
 	})
-}
-
-// alive is whether an endpoint is in a container. What the kernel does not tell just
-// now may be: nobody is to lose an address by that.
-func (p *parts) alive(endpointID string) bool {
-	alive, err := p.fabric.InContainer(endpointID)
-	return alive || err != nil
 }
 
 func (p *parts) apply(ctx context.Context, pic engine.Picture) {

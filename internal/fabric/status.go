@@ -88,14 +88,15 @@ func (f *Fabric) Status() Status {
 	return s
 }
 
-// Alive is whether an endpoint's veth is there and its other end in a container,
-// as far as the kernel tells.
+// Alive is whether an endpoint may be in a container: where the kernel does not tell
+// just now, nobody is to lose an address by that.
 func (f *Fabric) Alive(endpointID string) bool {
 	alive, err := f.InContainer(endpointID)
-	return alive && err == nil
+	return alive || err != nil
 }
 
-// InContainer is Alive for who must not take what can't be told for a no.
+// InContainer is whether an endpoint's veth is there and its other end in a
+// container; the error is why the kernel does not tell.
 func (f *Fabric) InContainer(endpointID string) (bool, error) {
 	f.mu.Lock()
 	ep, known := f.want.endpoints[endpointID]
